@@ -1,0 +1,1 @@
+//! Multiprocessing as a native library: locks, queues, processes and pools over shared memory.

@@ -1,0 +1,1 @@
+//! Processes that run Rust functions, with arguments over shared memory

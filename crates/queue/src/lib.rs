@@ -1,0 +1,1 @@
+//! Queues between processes that survive the death of any of them

@@ -1,0 +1,1 @@
+//! The memory that a family of processes shares: allocator, participants, handles, messages

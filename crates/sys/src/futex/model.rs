@@ -1,0 +1,68 @@
+//! The futex of a model: no spurious wake-up and no tick, so that a lost wake-up shows as a deadlock.
+
+use super::Wait;
+use crate::Deadline;
+use core::time::Duration;
+use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::{Condvar, Mutex};
+
+/// A word to sleep on, with a queue of sleepers that loom understands.
+#[derive(Debug)]
+pub struct Futex {
+    word: AtomicU32,
+    sleepers: Mutex<u32>,
+    bell: Condvar,
+}
+
+impl Futex {
+    /// A word with the value `value`.
+    #[must_use]
+    pub fn new(value: u32) -> Self {
+        Self { word: AtomicU32::new(value), sleepers: Mutex::new(0), bell: Condvar::new() }
+    }
+
+    /// Sleeps while the word holds `expected`; the kernel reads the word under its queue's lock.
+    ///
+    /// # Panics
+    /// If another thread of the model panicked.
+    pub fn wait(&self, expected: u32, _: Deadline) -> Wait {
+        let mut sleepers = self.sleepers.lock().expect("no thread of a model panics while it holds this");
+        // An RMW, because the kernel's read is ordered after every store that came before it.
+        if self.word.fetch_or(0, Ordering::AcqRel) != expected {
+            return Wait::Changed;
+        }
+        *sleepers += 1;
+        drop(self.bell.wait(sleepers).expect("no thread of a model panics while it holds this"));
+        Wait::Woken
+    }
+
+    /// Wakes at most `n` sleepers and says how many there were.
+    ///
+    /// # Panics
+    /// If another thread of the model panicked.
+    pub fn wake(this: *const Self, n: u32) -> u32 {
+        // SAFETY: models keep their words until all threads have ended.
+        let this = unsafe { &*this };
+        let mut sleepers = this.sleepers.lock().expect("no thread of a model panics while it holds this");
+        let woken = n.min(*sleepers);
+        *sleepers -= woken;
+        for _ in 0..woken {
+            this.bell.notify_one();
+        }
+        woken
+    }
+}
+
+impl core::ops::Deref for Futex {
+    type Target = AtomicU32;
+
+    fn deref(&self) -> &AtomicU32 {
+        &self.word
+    }
+}
+
+/// Models have no tick.
+#[must_use]
+pub fn tick() -> Duration {
+    Duration::MAX
+}

@@ -1,0 +1,48 @@
+//! What runs in the child of a raw `fork`, before anything else of polyproc does.
+
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+const HANDLERS: usize = 16;
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static TABLE: [AtomicPtr<()>; HANDLERS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; HANDLERS];
+
+/// Runs `handler` in every child that this process forks from now on, on the thread that forked.
+///
+/// The other threads are gone in the child, whatever they held is held for ever: a handler must not allocate nor lock;
+/// it stores to atomics and thread-locals. Up to 16 handlers, in the order of their registration.
+///
+/// ```
+/// fn forget_what_the_parent_owned() {}
+/// polyproc_sys::robust::on_fork(forget_what_the_parent_owned);
+/// ```
+///
+/// # Panics
+/// If more than 16 handlers are registered.
+///
+/// # References
+/// * [pthread_atfork(3)](https://man7.org/linux/man-pages/man3/pthread_atfork.3.html): runs for `fork`, not for a raw `clone`
+pub fn on_fork(handler: fn()) {
+    super::linux::enter_process();
+    let slot = COUNT.fetch_add(1, Ordering::Relaxed);
+    assert!(slot < HANDLERS, "too many fork handlers");
+    TABLE[slot].store(handler as *mut (), Ordering::Release);
+}
+
+/// Registers [`in_child`] with libc; called once a process.
+pub(super) fn install() {
+    // SAFETY: `in_child` is a function without arguments that obeys the rules of a forked child.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+}
+
+extern "C" fn in_child() {
+    super::linux::reset_after_fork();
+    crate::asym::register();
+    for slot in TABLE.iter().take(COUNT.load(Ordering::Relaxed)) {
+        let handler = slot.load(Ordering::Acquire);
+        if !handler.is_null() {
+            // SAFETY: only `on_fork` stores here, and it stores values of the type `fn()`.
+            let handler: fn() = unsafe { core::mem::transmute(handler) };
+            handler();
+        }
+    }
+}

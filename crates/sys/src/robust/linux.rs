@@ -1,0 +1,439 @@
+//! This thread's robust list: the pending slot, and the list of further held words.
+//!
+//! # State (private to the thread)
+//! | what | meaning |
+//! |---|---|
+//! | `head.pending` | the word that this thread is taking, holds, or owes a wake-up on; null if none |
+//! | `head.next …` | the list: words that this thread holds besides, libc's own robust mutexes among them |
+//! | `linked[..count]` | our nodes of that list, the oldest first: what we believe instead of the bytes in the segment |
+//! | `gate` | the pending word is a gate: nobody owns it, it has no node, it is never linked |
+//!
+//! # Invariants
+//! R1. A word that this thread owns is the pending one or in the list, from before it is taken until after it is given up.
+//! R2. A pointer that lies in a segment is followed only if it is the head, one of `linked`, or was a foreign node when
+//!     ours was put before it.
+//!
+//! # Memory ordering
+//! The only other reader is the kernel, on this very thread's behalf: program order suffices, so plain stores with
+//! compiler fences between them.
+
+use crate::futex::Futex;
+use core::cell::Cell;
+use core::ffi::{c_long, c_void};
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst, compiler_fence};
+
+/// The kernel's `struct robust_list_head`; nodes are addresses of `next` fields.
+#[repr(C)]
+struct Head {
+    next: Node,
+    futex_offset: c_long,
+    pending: Node,
+}
+
+type Node = *mut c_void;
+
+/// From the word to its node, the offset of glibc; the kernel gets its negative.
+const NODE: usize = 32;
+const PREV: usize = 8; // before the node
+const PI: usize = 1; // libc's mark on the address of a priority-inheriting mutex
+const MOST: usize = 128; // words that a thread can own at once
+
+struct State {
+    tid: Cell<u32>,
+    head: Cell<*mut Head>,
+    gate: Cell<bool>,
+    count: Cell<usize>,
+    linked: [Cell<Node>; MOST],
+    /// `foreign[i]`: the node behind `linked[i]` was not ours when that was linked.
+    foreign: [Cell<bool>; MOST],
+}
+
+thread_local! {
+    static STATE: State = const {
+        State {
+            tid: Cell::new(0),
+            head: Cell::new(core::ptr::null_mut()),
+            gate: Cell::new(false),
+            count: Cell::new(0),
+            linked: [const { Cell::new(core::ptr::null_mut()) }; MOST],
+            foreign: [const { Cell::new(false) }; MOST],
+        }
+    };
+}
+
+/// This thread as the kernel knows it: its id and its robust list.
+///
+/// ```
+/// use polyproc_sys::robust::{Thread, thread_id};
+/// assert_eq!(Thread::current().id(), thread_id());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Thread {
+    tid: u32,
+    head: *mut Head,
+    /// The head belongs to one thread: the type is neither `Send` nor `Sync`.
+    _local: PhantomData<*mut ()>,
+}
+
+impl Thread {
+    /// The calling thread; its first call asks the kernel.
+    ///
+    /// ```
+    /// assert_ne!(polyproc_sys::robust::Thread::current().id(), 0);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn current() -> Self {
+        STATE.with(|s| {
+            let tid = s.tid.get();
+            if tid == 0 { enter_thread(s) } else { Self { tid, head: s.head.get(), _local: PhantomData } }
+        })
+    }
+
+    /// The thread's id, `gettid`.
+    ///
+    /// ```
+    /// assert!(polyproc_sys::robust::Thread::current().id() > 0);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn id(self) -> u32 {
+        self.tid
+    }
+
+    /// Announces `word` to the kernel: if this thread dies while it owns it, the word is marked and a sleeper woken.
+    ///
+    /// Call before the word is taken. A word that was announced before and is still owned is linked into the list.
+    ///
+    /// # Panics
+    /// If the thread owns 128 words already.
+    ///
+    /// # Safety
+    /// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until [`Thread::done`].
+    /// * Only the owner of the word uses the node in those bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::{futex::Futex, robust::Thread};
+    /// #[repr(C, align(8))]
+    /// struct Word(Futex, [u64; 4]);
+    /// let word = Word(Futex::new(0), [0; 4]);
+    /// let thread = Thread::current();
+    /// // SAFETY: 40 bytes, aligned, that outlive `done`.
+    /// unsafe { thread.announce_lock(&word.0) };
+    /// assert!(thread.announces(&word.0));
+    /// thread.done();
+    /// assert!(!thread.announces(&word.0));
+    /// ```
+    #[inline]
+    pub unsafe fn announce_lock(self, word: *const Futex) {
+        if !self.pending().is_null() {
+            self.spill();
+        }
+        self.set_pending(node_of(word));
+    }
+
+    /// Whether `word` is what the pending slot names.
+    ///
+    /// ```
+    /// use polyproc_sys::{futex::Futex, robust::Thread};
+    /// assert!(!Thread::current().announces(&Futex::new(0)));
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn announces(self, word: *const Futex) -> bool {
+        self.pending() == node_of(word)
+    }
+
+    /// Makes `word`, which this thread owns and which was linked meanwhile, the pending one again, so that it can be given up.
+    ///
+    /// # Safety
+    /// * This thread announced `word` with [`Thread::announce_lock`] and still owns it.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::{futex::Futex, robust::Thread};
+    /// #[repr(C, align(8))]
+    /// #[derive(Default)]
+    /// struct Word(Futex, [u64; 4]);
+    /// let (a, b) = (Word::default(), Word::default());
+    /// let thread = Thread::current();
+    /// // SAFETY: both are 40 aligned bytes that live until this thread is done with them.
+    /// unsafe { thread.announce_lock(&a.0) };
+    /// // SAFETY: as above.
+    /// unsafe { thread.announce_lock(&b.0) }; // `a` goes into the list
+    /// thread.done();
+    /// // SAFETY: `a` was announced above.
+    /// unsafe { thread.recall(&a.0) };
+    /// assert!(thread.announces(&a.0));
+    /// thread.done();
+    /// ```
+    #[cold]
+    pub unsafe fn recall(self, word: *const Futex) {
+        if !self.pending().is_null() {
+            self.spill();
+        }
+        self.set_pending(node_of(word)); // R1: named twice for a moment, which the kernel allows
+        STATE.with(|s| self.unlink(s, node_of(word)));
+    }
+
+    /// Forgets the pending word: it was given up, or never taken.
+    ///
+    /// ```
+    /// polyproc_sys::robust::Thread::current().done();
+    /// ```
+    #[inline]
+    pub fn done(self) {
+        self.set_pending(core::ptr::null_mut());
+    }
+
+    #[inline]
+    fn pending(self) -> Node {
+        read_node(self.pending_slot())
+    }
+
+    #[inline]
+    fn set_pending(self, node: Node) {
+        compiler_fence(SeqCst);
+        write_node(self.pending_slot(), node);
+        compiler_fence(SeqCst);
+    }
+
+    #[inline]
+    fn pending_slot(self) -> Node {
+        self.head.wrapping_byte_add(core::mem::offset_of!(Head, pending)).cast()
+    }
+
+    /// The head as a node: its `next` lies at its start.
+    fn head_node(self) -> Node {
+        self.head.cast()
+    }
+
+    /// Moves the pending word, which this thread owns, into the list. A gate is owned by nobody and is only forgotten.
+    #[cold]
+    fn spill(self) {
+        STATE.with(|s| {
+            if !s.gate.replace(false) {
+                self.link(s, self.pending());
+            }
+        });
+    }
+
+    fn link(self, s: &State, node: Node) {
+        let count = s.count.get();
+        if count > 0 && s.linked[..count].iter().any(|n| n.get() == node) {
+            return;
+        }
+        assert!(count < MOST, "one thread holds more than {MOST} locks at once");
+        let first = read_node(self.head_node());
+        s.linked[count].set(node);
+        s.foreign[count].set(!self.is_ours(s, first));
+        write_node(node, first);
+        write_prev(node, self.head_node());
+        s.count.set(count + 1);
+        compiler_fence(SeqCst);
+        write_node(self.head_node(), node); // this single store puts the node into the list
+        compiler_fence(SeqCst);
+        write_prev(first.map_addr(|a| a & !PI), node); // for libc, which unlinks its own nodes by `prev`
+    }
+
+    fn unlink(self, s: &State, node: Node) {
+        let count = s.count.get();
+        let Some(i) = s.linked[..count].iter().position(|n| n.get() == node) else {
+            return; // recalled twice: nothing to do
+        };
+        let mut next = read_node(node);
+        if !self.is_ours(s, next) && !s.foreign[i].get() {
+            // R2. Somebody scribbled over our node: what we linked before it is the truth.
+            next = if i > 0 { s.linked[i - 1].get() } else { self.head_node() };
+        }
+        let before = if i + 1 < count { s.linked[i + 1].get() } else { self.head_node() };
+        let before = self.predecessor(before, node);
+        compiler_fence(SeqCst);
+        write_node(before, next);
+        compiler_fence(SeqCst);
+        if !next.is_null() {
+            write_prev(next.map_addr(|a| a & !PI), before);
+        }
+        for j in i..count - 1 {
+            s.linked[j].set(s.linked[j + 1].get());
+            s.foreign[j].set(s.foreign[j + 1].get());
+        }
+        s.count.set(count - 1);
+    }
+
+    /// The node whose `next` is `node`: `from`, or one of the foreign nodes that were linked between the two.
+    fn predecessor(self, from: Node, node: Node) -> Node {
+        const LONGEST: u32 = 2048; // the kernel's own limit
+        let mut at = from;
+        for _ in 0..LONGEST {
+            let next = read_node(at).map_addr(|a| a & !PI);
+            if next == node {
+                return at;
+            }
+            if next.is_null() || next == self.head_node() {
+                break;
+            }
+            at = next;
+        }
+        from
+    }
+
+    fn is_ours(self, s: &State, node: Node) -> bool {
+        node == self.head_node() || s.linked[..s.count.get()].iter().any(|n| n.get() == node)
+    }
+}
+
+fn node_of(word: *const Futex) -> Node {
+    word.cast_mut().cast::<u8>().wrapping_add(NODE).cast()
+}
+
+#[inline]
+fn read_node(node: Node) -> Node {
+    // SAFETY: a field of this thread's head, or a node of its list: eight mapped bytes (R2).
+    unsafe { node.cast::<Node>().read_volatile() }
+}
+
+#[inline]
+fn write_node(node: Node, next: Node) {
+    // SAFETY: as in `read_node`; the owner of a word owns its node.
+    unsafe { node.cast::<Node>().write_volatile(next) };
+}
+
+fn write_prev(node: Node, prev: Node) {
+    // SAFETY: a node has its `prev` before it, and so has libc's head (glibc writes it itself when it unlinks).
+    unsafe { node.wrapping_byte_sub(PREV).cast::<Node>().write_volatile(prev) };
+}
+
+/// While it lives, the kernel knows that this thread owes or consumes a wake-up on a word ([`announce`]).
+#[derive(Debug)]
+#[must_use = "the announcement ends when this is dropped"]
+pub struct Announced {
+    thread: Thread,
+    node: Node,
+    /// What an outer announcement named.
+    outer: Node,
+}
+
+/// Announces that this thread owes, or is about to consume, a wake-up on `word`: if it dies meanwhile, the kernel wakes
+/// another sleeper, provided that the word's TID bits are 0 (a gate), or marks the word if they are this thread's.
+///
+/// A held lock that was named by the pending slot is linked into the list first. The bytes at `word` are not touched.
+///
+/// ```
+/// use polyproc_sys::{atomic::AtomicU32, robust};
+/// let gate = AtomicU32::new(0);
+/// let announced = robust::announce(&gate);
+/// // … change the state that sleepers wait for, wake one …
+/// drop(announced);
+/// # assert_eq!(gate.load(polyproc_sys::atomic::Ordering::Relaxed), 0);
+/// ```
+#[inline]
+pub fn announce(word: *const AtomicU32) -> Announced {
+    let thread = Thread::current();
+    let node = node_of(word.cast());
+    STATE.with(|s| {
+        let mut outer = core::ptr::null_mut();
+        let pending = thread.pending();
+        if !pending.is_null() {
+            if s.gate.get() {
+                outer = pending;
+            } else {
+                thread.spill();
+            }
+        }
+        s.gate.set(true);
+        thread.set_pending(node);
+        Announced { thread, node, outer }
+    })
+}
+
+impl Drop for Announced {
+    #[inline]
+    fn drop(&mut self) {
+        if self.thread.pending() == self.node {
+            self.thread.set_pending(self.outer);
+            STATE.with(|s| s.gate.set(!self.outer.is_null()));
+        }
+    }
+}
+
+/// Links `word`, which holds this thread's id, into the robust list until the thread ends: the kernel marks it then.
+///
+/// # Safety
+/// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until the thread has ended.
+/// * Nobody else uses the node in those bytes while the word holds this thread's id.
+///
+/// # Examples
+/// ```
+/// use polyproc_sys::{atomic::{AtomicU32, Ordering::Relaxed}, robust};
+/// #[repr(C, align(8))]
+/// struct Life(AtomicU32, [u64; 4]);
+/// let life: &'static Life = Box::leak(Box::new(Life(AtomicU32::new(0), [0; 4])));
+/// std::thread::spawn(move || {
+///     life.0.store(robust::thread_id(), Relaxed);
+///     // SAFETY: 40 aligned bytes that are never freed, used by this thread alone.
+///     unsafe { robust::keep_for_life(&life.0) };
+/// })
+/// .join()
+/// .unwrap();
+/// assert_eq!(life.0.load(Relaxed) & robust::TID, 0); // the kernel cleared it when the thread ended
+/// assert_ne!(life.0.load(Relaxed) & robust::DIED, 0);
+/// ```
+pub unsafe fn keep_for_life(word: *const AtomicU32) {
+    let thread = Thread::current();
+    STATE.with(|s| thread.link(s, node_of(word.cast())));
+}
+
+#[cold]
+fn enter_thread(s: &State) -> Thread {
+    enter_process();
+    // SAFETY: the call takes nothing and cannot fail.
+    let tid = unsafe { libc::syscall(libc::SYS_gettid) };
+    let tid = u32::try_from(tid).expect("thread ids are positive and below 2^22");
+    let mut head: *mut Head = core::ptr::null_mut();
+    let mut size = 0_usize;
+    // SAFETY: both pointers are to variables of this frame; 0 is the calling thread.
+    let r = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut size) };
+    let offset = -(NODE as c_long);
+    // SAFETY: a head that the kernel names is alive as long as the thread.
+    if r != 0 || head.is_null() || unsafe { (*head).futex_offset } != offset {
+        // A thread without a head (a raw clone), or a libc with another layout: the thread gets a head of our own.
+        head = Box::leak(Box::new(Head {
+            next: core::ptr::null_mut(),
+            futex_offset: offset,
+            pending: core::ptr::null_mut(),
+        }));
+        // SAFETY: `head` is valid and never freed; an empty list points to itself.
+        unsafe { (*head).next = head.cast() };
+        // SAFETY: `head` is a whole head and never freed.
+        unsafe { libc::syscall(libc::SYS_set_robust_list, head, size_of::<Head>()) };
+    }
+    let thread = Thread { tid, head, _local: PhantomData };
+    thread.done(); // after a fork it still names what the parent held
+    s.head.set(head);
+    s.count.set(0);
+    s.gate.set(false);
+    s.tid.set(tid);
+    thread
+}
+
+/// What a process needs once: the fork handler, the registration for barriers, the tick.
+pub(super) fn enter_process() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        super::fork::install();
+        crate::asym::register();
+        crate::futex::tick_from_environment();
+    });
+}
+
+/// The forked child owns nothing of what its parent's thread owned.
+pub(super) fn reset_after_fork() {
+    STATE.with(|s| {
+        if s.tid.replace(0) != 0 {
+            Thread { tid: 0, head: s.head.get(), _local: PhantomData }.done();
+        }
+    });
+}

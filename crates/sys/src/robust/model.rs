@@ -1,0 +1,59 @@
+//! A thread of a model: an id and nothing else. Death is not modelled here, the kill harness proves it on the real thing.
+
+use crate::futex::Futex;
+use loom::sync::atomic::AtomicU32;
+
+/// The calling thread of the model.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread(u32);
+
+loom::thread_local! {
+    static ID: u32 = {
+        static NEXT: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(1);
+        NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed) & 0xfff_ffff
+    };
+}
+
+impl Thread {
+    /// The calling thread.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(ID.with(|id| *id))
+    }
+
+    /// Its id, unlike that of every other thread.
+    #[must_use]
+    pub fn id(self) -> u32 {
+        self.0
+    }
+
+    /// Nothing.
+    ///
+    /// # Safety
+    /// * None: the word is not used.
+    pub unsafe fn announce_lock(self, _: *const Futex) {}
+
+    /// Always: threads of a model hold one lock.
+    #[must_use]
+    pub fn announces(self, _: *const Futex) -> bool {
+        true
+    }
+
+    /// Nothing.
+    ///
+    /// # Safety
+    /// * None: the word is not used.
+    pub unsafe fn recall(self, _: *const Futex) {}
+
+    /// Nothing.
+    pub fn done(self) {}
+}
+
+/// Nothing.
+#[derive(Debug)]
+pub struct Announced;
+
+/// Nothing.
+pub fn announce(_: *const AtomicU32) -> Announced {
+    Announced
+}

@@ -1,0 +1,336 @@
+//! A forked victim under ptrace: single steps, one breakpoint, stops and sleeps.
+//!
+//! The victim runs `begin(); op(); end();` where both markers are trap instructions at known addresses, so the stepped part starts
+//! after the first and is over when the program counter is at the second. Parent and victim share one CPU while the victim is
+//! traced (they never run at the same time, and a hand-over on one CPU needs no interrupt).
+
+use std::arch::naked_asm;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::fork::{exit_code, fork, kill_and_reap};
+use crate::proc;
+
+/// A victim that neither stops nor sleeps for so long spins on something that never comes.
+const STUCK: Duration = Duration::from_secs(20);
+/// How long one wait for a stop lasts before `/proc` is asked whether the victim sleeps.
+const LOOK: Duration = Duration::from_millis(1);
+
+#[cfg(target_arch = "x86_64")]
+mod arch {
+    pub(super) const TRAP: u64 = 0xcc; // int3
+    pub(super) const TRAP_MASK: u64 = 0xff;
+    /// Where the program counter is after a trap, relative to the trap instruction.
+    pub(super) const AFTER_TRAP: u64 = 1;
+    /// How far to move the program counter to go on after the `begin` marker.
+    pub(super) const SKIP: u64 = 0;
+}
+#[cfg(target_arch = "aarch64")]
+mod arch {
+    pub(super) const TRAP: u64 = 0xd420_0000; // brk #0
+    pub(super) const TRAP_MASK: u64 = 0xffff_ffff;
+    pub(super) const AFTER_TRAP: u64 = 0;
+    pub(super) const SKIP: u64 = 4;
+}
+
+/// First marker: traps, then returns.
+#[unsafe(naked)]
+extern "C" fn begin() {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("int3", "ret");
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("brk #0", "ret");
+}
+
+/// Last marker: traps for ever, so that stepping too far does no harm.
+#[unsafe(naked)]
+extern "C" fn end() {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("2: int3", "jmp 2b");
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("2: brk #0", "b 2b");
+}
+
+/// Address of the end marker.
+pub(crate) fn end_address() -> u64 {
+    (end as extern "C" fn()) as usize as u64
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Stopped by a step, a breakpoint or a marker.
+    Trap,
+    /// Sleeps in the kernel.
+    Asleep,
+    /// Ended by itself, with this exit code (negative: signal).
+    Ended(i32),
+}
+
+/// How long a victim must sleep before it counts as asleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The victim is known to sleep: the first look at it in a futex call is enough.
+    Short,
+    /// It must be seen asleep for 50 ms.
+    Long,
+}
+
+/// A victim. Killed and reaped on drop.
+pub(crate) struct Tracee {
+    pid: i32,
+    ended: bool,
+    request: libc::c_uint,
+    /// Single steps made.
+    pub(crate) steps: u64,
+    /// What holds while the victim is traced; given back when it is dropped.
+    _quiet: Quiet,
+}
+
+impl Tracee {
+    /// Forks a victim that runs `prepare` untraced and stops before the first instruction of `op`.
+    /// `Err` is the exit code of a victim that ended in `prepare`.
+    pub(crate) fn start(prepare: impl FnOnce(), op: impl FnOnce()) -> Result<Self, i32> {
+        let quiet = Quiet::new();
+        let mask = quiet.mask;
+        let pid = fork(|| {
+            set_mask(&mask);
+            prepare();
+            ptrace(libc::PTRACE_TRACEME, 0, 0, 0).expect("this process is not traced yet");
+            begin();
+            op();
+            end();
+        });
+        let mut tracee = Self { pid, ended: false, request: libc::PTRACE_CONT, steps: 0, _quiet: quiet };
+        loop {
+            match tracee.wait(Patience::Long) {
+                Event::Trap => break,
+                Event::Asleep => {} // `prepare` may sleep; STUCK does not bound this, the test's watchdog does
+                Event::Ended(code) => return Err(code),
+            }
+        }
+        tracee.expect(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        let pc = tracee.pc();
+        tracee.set_pc(pc + arch::SKIP);
+        Ok(tracee)
+    }
+
+    /// Lets the victim execute one instruction; follow with [`wait`](Self::wait).
+    pub(crate) fn step(&mut self) {
+        self.steps += 1;
+        self.request = libc::PTRACE_SINGLESTEP;
+        self.expect(self.request, 0, 0);
+    }
+
+    /// Lets the victim run until it comes to a trap; follow with [`wait`](Self::wait).
+    pub(crate) fn go(&mut self) {
+        self.request = libc::PTRACE_CONT;
+        self.expect(self.request, 0, 0);
+    }
+
+    /// Plants a breakpoint. `None` if the text cannot be written there.
+    pub(crate) fn plant(&mut self, address: u64) -> Option<Breakpoint> {
+        let original = self.peek(address)?;
+        let word = original & !arch::TRAP_MASK | arch::TRAP;
+        ptrace(libc::PTRACE_POKETEXT, self.pid, address, word as usize).ok()?;
+        Some(Breakpoint { address, original })
+    }
+
+    /// Takes a breakpoint away. If the victim stopped there, it is put before the instruction and `true` is returned.
+    pub(crate) fn unplant(&mut self, breakpoint: Breakpoint) -> bool {
+        let Breakpoint { address, original } = breakpoint;
+        let word = original as usize;
+        ptrace(libc::PTRACE_POKETEXT, self.pid, address, word).expect("the text was writable when the breakpoint was planted");
+        let hit = self.pc() == address + arch::AFTER_TRAP;
+        if hit {
+            self.set_pc(address);
+        }
+        hit
+    }
+
+    /// Whether the stopped victim has come to its end.
+    pub(crate) fn at_end(&self) -> bool {
+        let past = self.pc().wrapping_sub(end_address());
+        past <= arch::AFTER_TRAP
+    }
+
+    /// Waits for the next stop, sleep or end. Signals other than SIGTRAP are passed on to the victim.
+    ///
+    /// # Panics
+    /// If the victim goes on for [`STUCK`] without any of them.
+    pub(crate) fn wait(&mut self, patience: Patience) -> Event {
+        let started = Instant::now();
+        let mut asleep_since = None;
+        loop {
+            let signalled = wait_for_child_signal();
+            let mut status = 0;
+            // SAFETY: `status` outlives the call.
+            let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
+            if got == self.pid {
+                if !libc::WIFSTOPPED(status) {
+                    self.ended = true;
+                    return Event::Ended(exit_code(status));
+                }
+                match libc::WSTOPSIG(status) {
+                    libc::SIGTRAP => return Event::Trap,
+                    signal => self.expect(self.request, 0, usize::try_from(signal).expect("signal numbers are positive")),
+                }
+            } else if !signalled {
+                if proc::state(self.pid) == Some('S') {
+                    let since = *asleep_since.get_or_insert_with(Instant::now);
+                    let short = patience == Patience::Short && proc::in_futex(self.pid) == Some(true);
+                    if short || since.elapsed() >= Duration::from_millis(50) {
+                        return Event::Asleep;
+                    }
+                } else {
+                    asleep_since = None;
+                }
+                assert!(started.elapsed() < STUCK, "the victim neither stops nor sleeps: {}", proc::describe(self.pid));
+            }
+        }
+    }
+
+    /// The program counter of the stopped victim.
+    pub(crate) fn pc(&self) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let offset = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
+            peek(libc::PTRACE_PEEKUSER, self.pid, offset).expect("the victim is stopped")
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            self.registers(libc::PTRACE_GETREGSET, [0; 34])[32]
+        }
+    }
+
+    fn set_pc(&mut self, pc: u64) {
+        #[cfg(target_arch = "x86_64")]
+        self.expect(libc::PTRACE_POKEUSER, std::mem::offset_of!(libc::user_regs_struct, rip) as u64, pc as usize);
+        #[cfg(target_arch = "aarch64")]
+        {
+            let mut registers = self.registers(libc::PTRACE_GETREGSET, [0; 34]);
+            registers[32] = pc;
+            self.registers(libc::PTRACE_SETREGSET, registers);
+        }
+    }
+
+    /// Reads or writes the general registers: x0..x30, sp, pc, pstate.
+    #[cfg(target_arch = "aarch64")]
+    fn registers(&self, request: libc::c_uint, mut registers: [u64; 34]) -> [u64; 34] {
+        let mut area = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of_val(&registers) };
+        let area = std::ptr::from_mut(&mut area).expose_provenance();
+        self.expect(request, 1 /* NT_PRSTATUS */, area);
+        registers
+    }
+
+    fn peek(&self, address: u64) -> Option<u64> {
+        peek(libc::PTRACE_PEEKTEXT, self.pid, address)
+    }
+
+    fn expect(&self, request: libc::c_uint, address: u64, data: usize) {
+        if let Err(error) = ptrace(request, self.pid, address, data) {
+            panic!("ptrace request {request}: {error}; {}", proc::describe(self.pid));
+        }
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        if !self.ended {
+            kill_and_reap(self.pid);
+        }
+    }
+}
+
+/// A planted breakpoint: what stood there before.
+pub(crate) struct Breakpoint {
+    address: u64,
+    original: u64,
+}
+
+fn ptrace(request: libc::c_uint, pid: i32, address: u64, data: usize) -> io::Result<libc::c_long> {
+    // SAFETY: the requests used here take numbers, or (register sets) an iovec that the caller keeps; addresses are of the victim.
+    match unsafe { libc::ptrace(request, pid, address as usize, data) } {
+        -1 => Err(io::Error::last_os_error()),
+        value => Ok(value),
+    }
+}
+
+/// Reads a word of the victim. A word may be -1, so errno decides.
+fn peek(request: libc::c_uint, pid: i32, address: u64) -> Option<u64> {
+    // SAFETY: no arguments; the answer is valid as long as this thread lives.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: see above; nobody else uses this thread's errno.
+    unsafe { errno.write(0) };
+    match ptrace(request, pid, address, 0) {
+        Ok(word) => Some(word.cast_unsigned()),
+        Err(error) if error.raw_os_error() == Some(0) => Some(u64::MAX),
+        Err(_) => None,
+    }
+}
+
+/// SIGCHLD blocked (so that it can be waited for with a time limit) and this thread on one CPU, until dropped.
+struct Quiet {
+    mask: libc::sigset_t,
+    cpus: Option<libc::cpu_set_t>,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        let mut mask = empty_set();
+        // SAFETY: both sets outlive the call.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &child_signal(), &raw mut mask) };
+        // SAFETY: a CPU set is plain bits, all zero is the empty set.
+        let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `cpus` outlives the call and the size is its size.
+        let known = unsafe { libc::sched_getaffinity(0, size_of_val(&cpus), &raw mut cpus) } == 0;
+        // SAFETY: no arguments.
+        let here = usize::try_from(unsafe { libc::sched_getcpu() });
+        if let (true, Ok(here)) = (known, here) {
+            // SAFETY: as above.
+            let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+            // SAFETY: the kernel gave this number, and CPU_SET checks it against the size of the set.
+            unsafe { libc::CPU_SET(here, &mut one) };
+            set_cpus(&one);
+        }
+        Self { mask, cpus: known.then_some(cpus) }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(cpus) = &self.cpus {
+            set_cpus(cpus);
+        }
+        set_mask(&self.mask);
+    }
+}
+
+fn set_cpus(cpus: &libc::cpu_set_t) {
+    // SAFETY: `cpus` outlives the call. It may fail (a CPU went off line): then the run is slower, not wrong.
+    unsafe { libc::sched_setaffinity(0, size_of_val(cpus), cpus) };
+}
+
+fn set_mask(mask: &libc::sigset_t) {
+    // SAFETY: `mask` outlives the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+}
+
+fn empty_set() -> libc::sigset_t {
+    // SAFETY: a signal set is plain bits, all zero is the empty set on Linux.
+    unsafe { std::mem::zeroed() }
+}
+
+fn child_signal() -> libc::sigset_t {
+    let mut set = empty_set();
+    // SAFETY: `set` outlives the call.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
+    set
+}
+
+/// Waits for a SIGCHLD, at most [`LOOK`]. Any stop of the victim sends one, but so do other children: it is a hint only.
+fn wait_for_child_signal() -> bool {
+    let limit = libc::timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
+    // SAFETY: set and limit outlive the call; the second argument may be null.
+    unsafe { libc::sigtimedwait(&child_signal(), std::ptr::null_mut(), &raw const limit) == libc::SIGCHLD }
+}
