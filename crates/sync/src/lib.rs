@@ -1,1 +1,3 @@
-//! Locks between processes that survive the death of any of them
+//! Locks between processes that survive the death of any of them.
+
+pub mod raw;

@@ -16,6 +16,8 @@ pub mod futex;
 pub mod liveness;
 #[cfg(not(polyproc_loom))]
 pub mod memory;
+#[cfg(not(polyproc_loom))]
+pub mod process;
 pub mod robust;
 pub mod spin;
 

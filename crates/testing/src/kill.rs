@@ -148,7 +148,7 @@ impl fmt::Display for KillReport {
 /// # Panics
 /// * `check` panicked: the message names the scenario and the point.
 /// * The victim panicked, was killed by a signal of its own, or spins.
-/// * This process has more than one thread.
+/// * This process has other threads.
 ///
 /// # Examples
 /// ```

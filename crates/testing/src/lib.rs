@@ -9,7 +9,7 @@
 //! | [`reexec`]   | death tests in ordinary libtest binaries: one ignored test in a process of its own |
 //! | [`runner`]   | test binaries with `harness = false`: one thread, so that they may fork         |
 //!
-//! What forks (kill, survivors) refuses to run in a process with more than one thread: use [`runner`] or [`reexec`].
+//! What forks (kill, survivors) refuses to run in a process with other threads: use [`runner`] or [`reexec`].
 //! Figures: see [`kill`]. This crate is not published; it names libc and std atomics because it must not depend on what it tests.
 
 pub mod kill;

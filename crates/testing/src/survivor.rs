@@ -61,7 +61,7 @@ impl Survivor {
     /// Forks a process that runs `body` and ends by `_exit`: 0, or 101 if `body` panicked. It is killed when the harness dies.
     ///
     /// # Panics
-    /// If this process has more than one thread, or fork fails.
+    /// If this process has other threads, or fork fails.
     ///
     /// # Examples
     /// ```

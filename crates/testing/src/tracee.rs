@@ -109,7 +109,7 @@ impl Tracee {
                 Event::Ended(code) => return Err(code),
             }
         }
-        tracee.expect(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        tracee.expect(libc::PTRACE_SETOPTIONS, 0, i64::from(libc::PTRACE_O_EXITKILL).cast_unsigned());
         let pc = tracee.pc();
         tracee.set_pc(pc + arch::SKIP);
         Ok(tracee)
@@ -132,15 +132,14 @@ impl Tracee {
     pub(crate) fn plant(&mut self, address: u64) -> Option<Breakpoint> {
         let original = self.peek(address)?;
         let word = original & !arch::TRAP_MASK | arch::TRAP;
-        ptrace(libc::PTRACE_POKETEXT, self.pid, address, word as usize).ok()?;
+        ptrace(libc::PTRACE_POKETEXT, self.pid, address, word).ok()?;
         Some(Breakpoint { address, original })
     }
 
     /// Takes a breakpoint away. If the victim stopped there, it is put before the instruction and `true` is returned.
     pub(crate) fn unplant(&mut self, breakpoint: Breakpoint) -> bool {
         let Breakpoint { address, original } = breakpoint;
-        let word = original as usize;
-        ptrace(libc::PTRACE_POKETEXT, self.pid, address, word).expect("the text was writable when the breakpoint was planted");
+        ptrace(libc::PTRACE_POKETEXT, self.pid, address, original).expect("the text was writable a moment ago");
         let hit = self.pc() == address + arch::AFTER_TRAP;
         if hit {
             self.set_pc(address);
@@ -173,7 +172,7 @@ impl Tracee {
                 }
                 match libc::WSTOPSIG(status) {
                     libc::SIGTRAP => return Event::Trap,
-                    signal => self.expect(self.request, 0, usize::try_from(signal).expect("signal numbers are positive")),
+                    signal => self.expect(self.request, 0, u64::from(signal.cast_unsigned())),
                 }
             } else if !signalled {
                 if proc::state(self.pid) == Some('S') {
@@ -205,7 +204,7 @@ impl Tracee {
 
     fn set_pc(&mut self, pc: u64) {
         #[cfg(target_arch = "x86_64")]
-        self.expect(libc::PTRACE_POKEUSER, std::mem::offset_of!(libc::user_regs_struct, rip) as u64, pc as usize);
+        self.expect(libc::PTRACE_POKEUSER, std::mem::offset_of!(libc::user_regs_struct, rip) as u64, pc);
         #[cfg(target_arch = "aarch64")]
         {
             let mut registers = self.registers(libc::PTRACE_GETREGSET, [0; 34]);
@@ -218,7 +217,7 @@ impl Tracee {
     #[cfg(target_arch = "aarch64")]
     fn registers(&self, request: libc::c_uint, mut registers: [u64; 34]) -> [u64; 34] {
         let mut area = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of_val(&registers) };
-        let area = std::ptr::from_mut(&mut area).expose_provenance();
+        let area = std::ptr::from_mut(&mut area).expose_provenance() as u64;
         self.expect(request, 1 /* NT_PRSTATUS */, area);
         registers
     }
@@ -227,7 +226,7 @@ impl Tracee {
         peek(libc::PTRACE_PEEKTEXT, self.pid, address)
     }
 
-    fn expect(&self, request: libc::c_uint, address: u64, data: usize) {
+    fn expect(&self, request: libc::c_uint, address: u64, data: u64) {
         if let Err(error) = ptrace(request, self.pid, address, data) {
             panic!("ptrace request {request}: {error}; {}", proc::describe(self.pid));
         }
@@ -248,9 +247,10 @@ pub(crate) struct Breakpoint {
     original: u64,
 }
 
-fn ptrace(request: libc::c_uint, pid: i32, address: u64, data: usize) -> io::Result<libc::c_long> {
-    // SAFETY: the requests used here take numbers, or (register sets) an iovec that the caller keeps; addresses are of the victim.
-    match unsafe { libc::ptrace(request, pid, address as usize, data) } {
+fn ptrace(request: libc::c_uint, pid: i32, address: u64, data: u64) -> io::Result<libc::c_long> {
+    // SAFETY: the requests used here take numbers of a pointer's size, or (register sets) the address of an iovec that the caller
+    // keeps; other addresses are the victim's.
+    match unsafe { libc::ptrace(request, pid, address, data) } {
         -1 => Err(io::Error::last_os_error()),
         value => Ok(value),
     }

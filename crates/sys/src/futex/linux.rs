@@ -41,6 +41,31 @@ impl Futex {
         wait(&raw const self.0, expected, deadline)
     }
 
+    /// As [`Futex::wait`], for a wake-up that names one of the bits of `class` only ([`Futex::wake_class`]).
+    ///
+    /// The kernel's own wake-ups (the pass-on of a thread that died) and [`Futex::wake`] reach every class.
+    ///
+    /// ```
+    /// use polyproc_sys::{Deadline, futex::{Futex, Wait}};
+    /// assert_eq!(Futex::new(0).wait_class(0, 2, Deadline::PAST), Wait::TimedOut);
+    /// ```
+    pub fn wait_class(&self, expected: u32, class: u32, deadline: Deadline) -> Wait {
+        wait_bits(&raw const self.0, expected, class, deadline)
+    }
+
+    /// Wakes at most `n` of the sleepers on the word at `this` that wait for one of the bits of `class`.
+    ///
+    /// ```
+    /// use polyproc_sys::futex::Futex;
+    /// assert_eq!(Futex::wake_class(&raw const *Box::new(Futex::new(0)), 1, 2), 0);
+    /// ```
+    ///
+    /// # References
+    /// * [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), FUTEX_WAKE_BITSET
+    pub fn wake_class(this: *const Self, n: u32, class: u32) -> u32 {
+        wake_bits(this.cast(), n, class)
+    }
+
     /// [`wake`] of sleepers on the word at `this`, which need not be there any more.
     ///
     /// ```
@@ -74,6 +99,12 @@ impl core::ops::Deref for Futex {
 /// * [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), FUTEX_WAIT_BITSET: absolute time on
 ///   CLOCK_MONOTONIC; EAGAIN = [`Wait::Changed`], EINTR = [`Wait::Interrupted`], ETIMEDOUT = [`Wait::TimedOut`]
 pub fn wait(word: *const AtomicU32, expected: u32, deadline: Deadline) -> Wait {
+    wait_bits(word, expected, ALL, deadline)
+}
+
+const ALL: u32 = libc::FUTEX_BITSET_MATCH_ANY.cast_unsigned();
+
+fn wait_bits(word: *const AtomicU32, expected: u32, class: u32, deadline: Deadline) -> Wait {
     let time = deadline.timespec();
     let limit = if deadline == Deadline::NEVER { core::ptr::null() } else { &raw const time };
     // SAFETY: the kernel checks `word` itself (EFAULT) and only reads it; `limit` is null or a timespec of this frame.
@@ -85,7 +116,7 @@ pub fn wait(word: *const AtomicU32, expected: u32, deadline: Deadline) -> Wait {
             expected,
             limit,
             core::ptr::null::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
+            class,
         )
     };
     if r == 0 {
@@ -111,9 +142,15 @@ pub fn wait(word: *const AtomicU32, expected: u32, deadline: Deadline) -> Wait {
 /// # References
 /// * [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), FUTEX_WAKE
 pub fn wake(word: *const AtomicU32, n: u32) -> u32 {
+    wake_bits(word, n, ALL)
+}
+
+fn wake_bits(word: *const AtomicU32, n: u32, class: u32) -> u32 {
     let n = i32::try_from(n).unwrap_or(i32::MAX);
-    // SAFETY: FUTEX_WAKE neither reads nor writes the word.
-    let woken = unsafe { libc::syscall(libc::SYS_futex, word.expose_provenance(), libc::FUTEX_WAKE, n) };
+    let word = word.expose_provenance(); // only an address for the kernel, which neither reads nor writes there
+    let null = core::ptr::null::<u32>();
+    // SAFETY: FUTEX_WAKE_BITSET uses no memory of ours.
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE_BITSET, n, null, null, class) };
     u32::try_from(woken).unwrap_or(0) // a word that is not mapped has no sleepers
 }
 

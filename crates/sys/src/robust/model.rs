@@ -1,6 +1,7 @@
 //! A thread of a model: an id and nothing else. Death is not modelled here, the kill harness proves it on the real thing.
 
 use crate::futex::Futex;
+use core::cell::Cell;
 use loom::sync::atomic::AtomicU32;
 
 /// The calling thread of the model.
@@ -12,6 +13,7 @@ loom::thread_local! {
         static NEXT: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(1);
         NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed) & 0xfff_ffff
     };
+    static PENDING: Cell<usize> = Cell::new(0);
 }
 
 impl Thread {
@@ -27,16 +29,18 @@ impl Thread {
         self.0
     }
 
-    /// Nothing.
+    /// Notes the address; threads of a model hold one lock at a time.
     ///
     /// # Safety
     /// * None: the word is not used.
-    pub unsafe fn announce_lock(self, _: *const Futex) {}
+    pub unsafe fn announce_lock(self, word: *const Futex) {
+        PENDING.with(|p| p.set(word.addr()));
+    }
 
-    /// Always: threads of a model hold one lock.
+    /// Whether the address is the one noted.
     #[must_use]
-    pub fn announces(self, _: *const Futex) -> bool {
-        true
+    pub fn announces(self, word: *const Futex) -> bool {
+        PENDING.with(|p| p.get() == word.addr())
     }
 
     /// Nothing.
@@ -45,8 +49,10 @@ impl Thread {
     /// * None: the word is not used.
     pub unsafe fn recall(self, _: *const Futex) {}
 
-    /// Nothing.
-    pub fn done(self) {}
+    /// Forgets the address.
+    pub fn done(self) {
+        PENDING.with(|p| p.set(0));
+    }
 }
 
 /// Nothing.

@@ -1,0 +1,244 @@
+//! The family's file as this process sees it: the mapping, and what is known of the file's size.
+//!
+//! The one place where offsets become pointers. The mapping is never taken down, so references to its atomics live as
+//! long as the process; the size is asked of the kernel, never read from the file, and only grows.
+
+use crate::error::ShmError;
+use crate::ids::BlockRef;
+use crate::raw::cell::RawCell;
+use crate::raw::function::RawFunction;
+use crate::raw::header::RawHeader;
+use crate::raw::layout::{self, SPAN};
+use crate::raw::participant::RawParticipant;
+use crate::raw::process::RawProcess;
+use crate::raw::slab::Class;
+use crate::raw::span::RawSpan;
+use crate::raw::tag::{SLAB, Tag};
+use crate::{kind::Kind, raw::tag};
+use polyproc_sys::SysError;
+use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
+use polyproc_sys::memory::{MemFd, Reservation};
+
+/// Invariants:
+/// M1. The control region is backed. A span below `spans()` exists in the file, and so does its entry of the span table.
+/// M2. `size` is never more than the size of the file, nor than the reservation.
+#[derive(Debug)]
+pub(crate) struct Map {
+    file: MemFd,
+    space: Reservation,
+    base: *mut u8,
+    /// What the kernel said about the file's size; may be stale, never ahead.
+    size: AtomicU64,
+}
+
+// SAFETY: the pointer is to a mapping that belongs to the process, not to a thread; everything in it that changes is
+// reached through atomics or by the owner of a block.
+unsafe impl Send for Map {}
+// SAFETY: as above.
+unsafe impl Sync for Map {}
+
+/// Where a block lies and whose word says so.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) tag: &'static AtomicU64,
+    pub(crate) kind: Kind,
+    pub(crate) capacity: u64,
+    pub(crate) at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Block `index` of the slab in span `span`.
+    Slab { span: u32, class: Class, index: u32 },
+    /// The run of spans that starts at this one.
+    Run(u32),
+}
+
+impl Map {
+    /// Makes the file of a new family.
+    pub(crate) fn create() -> Result<Self, ShmError> {
+        let file = MemFd::create("polyproc-family")?;
+        file.back(0, layout::CONTROL).map_err(|e| no_space(layout::CONTROL, 0, e))?;
+        Self::new(file)
+    }
+
+    /// Maps the file of a family; its control region must be there.
+    pub(crate) fn new(file: MemFd) -> Result<Self, ShmError> {
+        if file.size()? < layout::CONTROL {
+            return Err(ShmError::BadFamily("the file is too short"));
+        }
+        let space = Reservation::map(&file, layout::RESERVE)?;
+        let map = Self { base: space.base(), file, space, size: AtomicU64::new(0) };
+        map.refresh()?;
+        Ok(map)
+    }
+
+    pub(crate) fn file(&self) -> &MemFd {
+        &self.file
+    }
+
+    pub(crate) fn reserved(&self) -> u64 {
+        self.space.len()
+    }
+
+    /// Asks the kernel for the size of the file.
+    #[cold]
+    pub(crate) fn refresh(&self) -> Result<u64, SysError> {
+        let size = self.file.size()?.min(self.space.len());
+        self.size.fetch_max(size, Relaxed);
+        Ok(size)
+    }
+
+    /// How many spans this process knows of.
+    #[inline]
+    pub(crate) fn spans(&self) -> u32 {
+        layout::spans_in(self.size.load(Relaxed))
+    }
+
+    /// Checks that `len` bytes from `offset` on lie in spans of the file.
+    #[inline]
+    pub(crate) fn check(&self, offset: u64, len: u64) -> Result<*mut u8, ShmError> {
+        let outside = || ShmError::OutOfRange { offset, len };
+        let end = offset.checked_add(len).ok_or_else(outside)?;
+        if offset < layout::FIRST_SPAN {
+            return Err(outside());
+        }
+        if end > self.size.load(Relaxed) && end > self.refresh()? {
+            return Err(outside());
+        }
+        Ok(self.pointer(offset))
+    }
+
+    /// The address of `offset`, which must have been checked before it is used.
+    #[inline]
+    pub(crate) fn pointer(&self, offset: u64) -> *mut u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits on all platforms of this crate")]
+        self.base.wrapping_add(offset as usize)
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &'static RawHeader {
+        // SAFETY: M1, the header is in the control region; it consists of atomics, and any bits are valid.
+        unsafe { &*self.base.cast() }
+    }
+
+    #[inline]
+    pub(crate) fn process(&self, slot: u16) -> &'static RawProcess {
+        let slot = slot % layout::PROCESSES;
+        let at = layout::PROCESS_TABLE + u64::from(slot) * size_of::<RawProcess>() as u64;
+        // SAFETY: M1, the slot was cut to the table's length; atomics, any bits are valid.
+        unsafe { &*self.pointer(at).cast() }
+    }
+
+    #[inline]
+    pub(crate) fn participant(&self, slot: u16) -> &'static RawParticipant {
+        let slot = slot % layout::PARTICIPANTS;
+        let at = layout::PARTICIPANT_TABLE + u64::from(slot) * size_of::<RawParticipant>() as u64;
+        // SAFETY: M1, the slot was cut to the table's length; atomics, any bits are valid; the node is never read here.
+        unsafe { &*self.pointer(at).cast() }
+    }
+
+    pub(crate) fn function(&self, index: u32) -> &'static RawFunction {
+        let index = index % layout::FUNCTIONS;
+        let at = layout::FUNCTION_TABLE + u64::from(index) * size_of::<RawFunction>() as u64;
+        // SAFETY: M1, the index was cut to the table's length; atomics, any bits are valid.
+        unsafe { &*self.pointer(at).cast() }
+    }
+
+    /// Entry `i` of the span table, if this process knows the span.
+    #[inline]
+    pub(crate) fn span(&self, i: u32) -> Option<&'static RawSpan> {
+        if i >= self.spans() {
+            return None;
+        }
+        let at = layout::SPAN_TABLE + u64::from(i) * size_of::<RawSpan>() as u64;
+        // SAFETY: M1, the span exists, so its entry is backed; atomics, any bits are valid.
+        Some(unsafe { &*self.pointer(at).cast() })
+    }
+
+    /// What the slab in span `i` is cut into, if it is a slab.
+    #[inline]
+    pub(crate) fn slab(&self, i: u32) -> Option<(Kind, Class)> {
+        slab_of(self.span(i)?.tag())
+    }
+
+    /// The tag of block `index` of a slab of `class`; `None` if there is no such block.
+    #[inline]
+    pub(crate) fn tag(&self, span: u32, class: Class, index: u32) -> Option<&'static AtomicU64> {
+        if span >= self.spans() || index >= class.count() {
+            return None;
+        }
+        // SAFETY: M1, the span exists; a tag of the class lies inside of it, aligned to 8; any bits are valid.
+        Some(unsafe { &*self.pointer(layout::span_offset(span) + class.tag_at(index)).cast() })
+    }
+
+    /// The cell in block `index` of a slab of cells.
+    pub(crate) fn cell(&self, offset: u64) -> Option<&'static RawCell> {
+        let place = self.place(offset).ok()?;
+        if place.kind != Kind::Cell || place.capacity < size_of::<RawCell>() as u64 {
+            return None;
+        }
+        // SAFETY: `place` found a block of 32 bytes and more in an existing span, aligned to 32 by the geometry of its
+        // class; atomics, any bits are valid.
+        Some(unsafe { &*self.pointer(offset).cast() })
+    }
+
+    /// Finds the block that starts at `offset`, which may be any number.
+    pub(crate) fn place(&self, offset: u64) -> Result<Place, ShmError> {
+        let none = || ShmError::NoBlock { offset };
+        let i = layout::span_of(offset).ok_or_else(none)?;
+        if i >= self.spans() {
+            self.refresh()?;
+        }
+        let span = self.span(i).ok_or_else(none)?;
+        let inside = offset - layout::span_offset(i);
+        if let Some((kind, class)) = slab_of(span.tag()) {
+            let index = class.block_of(inside).ok_or_else(none)?;
+            let tag = self.tag(i, class, index).ok_or_else(none)?;
+            return Ok(Place { tag, kind, capacity: class.size(), at: At::Slab { span: i, class, index } });
+        }
+        if inside != 0 || span.tag().state() == tag::PART {
+            return Err(none());
+        }
+        let length = self.run_length(i, span);
+        Ok(Place { tag: &span.word, kind: Kind::Data, capacity: u64::from(length) * SPAN, at: At::Run(i) })
+    }
+
+    /// The length of the run that starts at span `i`, cut to what exists.
+    pub(crate) fn run_length(&self, i: u32, span: &RawSpan) -> u32 {
+        let length = span.run_length();
+        if length > self.spans().saturating_sub(i) {
+            let _ = self.refresh(); // at worst the length is cut to what was known before
+        }
+        length.min(self.spans().saturating_sub(i)).max(1)
+    }
+
+    /// Finds the block of a reference and checks that its length fits.
+    pub(crate) fn place_of(&self, r: &BlockRef) -> Result<Place, ShmError> {
+        let place = self.place(r.offset)?;
+        if r.len > place.capacity {
+            return Err(ShmError::OutOfRange { offset: r.offset, len: r.len });
+        }
+        Ok(place)
+    }
+}
+
+/// What a span's word says about a slab.
+#[inline]
+pub(crate) fn slab_of(tag: Tag) -> Option<(Kind, Class)> {
+    if tag.state() != SLAB {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the low byte is the kind")]
+    let kind = Kind::from_u8(tag.rest() as u8)?;
+    Some((kind, Class::from_index(tag.rest() >> 8)?))
+}
+
+/// The word of a span that is a slab.
+pub(crate) fn slab_tag(generation: u32, kind: Kind, class: Class) -> Tag {
+    Tag::new(SLAB, generation, u64::from(kind as u8) | (class.index() as u64) << 8)
+}
+
+pub(crate) fn no_space(asked: u64, backed: u64, source: SysError) -> ShmError {
+    ShmError::NoSpace { asked, backed, source }
+}

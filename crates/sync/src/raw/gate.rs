@@ -1,0 +1,277 @@
+//! The bytes of a gate: where two kinds of waiters sleep until a state elsewhere in the segment changes.
+//!
+//! A gate holds no state of its own: what is waited for (a slot that is full, a slot that is free) lies beside it. A
+//! *poster* changes the state and then rings for one [`Side`]; a *waiter* marks its side, looks at the state again, and
+//! sleeps. Both sides share one word, because the kernel lets a thread announce one word only: whoever takes from a
+//! queue may have consumed a wake-up of the takers and owes one to the givers at the same time.
+//!
+//! # State
+//! | bit of `word` | name | meaning | set by | cleared by |
+//! |---|---|---|---|---|
+//! | 31 | `TAKERS` | somebody may sleep for something to take | waiters, before each look and sleep | the poster that wakes |
+//! | 30 | `GIVERS` | somebody may sleep for room to give | as above | as above |
+//! | 0..30 | | always 0: nobody owns a gate, so the kernel passes wake-ups on | | |
+//!
+//! | bits of `fence` | name | meaning |
+//! |---|---|---|
+//! | 0 | `WANTED` | posters fence between the state and the gate, from now on |
+//! | 1 | `FENCED` | … and no poster is left that does not: a waiter needs no barrier of his own |
+//! | 2..32 | epoch | how often the fence was given up |
+//!
+//! # Invariants
+//! G1. Nobody sleeps unless the word is exactly what he saw together with a state that was not ready.
+//! G2. A waiter that was woken marks the gate again before he does anything else: others may sleep still.
+//! G3. From before a state changes until after the wake-up, and from before a sleep until after what it led to, the thread
+//!     holds an announcement ([`RawGate::announce`]): the kernel wakes another waiter if it dies meanwhile.
+//! G4. Whoever consumed a wake-up, or takes what he marked the gate for, rings for each side whose state is ready: the
+//!     wake-up may have stood for several changes or, when the kernel passed it on, for the other side; and his mark may
+//!     have stood where a poster had just cleared another's, who then slept on it.
+//! G5. `FENCED` is set only after a barrier during which `WANTED` was set without a break (same epoch).
+//!
+//! # Memory ordering
+//! M1. A poster stores the state, then loads `word` and `fence`; a waiter marks `word`, then loads the state. With `FENCED`
+//!     the poster sees that one of the two is not 0, fences, and loads again. Without, the waiter sets `WANTED` and then
+//!     runs [`asym::heavy`]: a poster's loads come after that and see `WANTED`, or his store came before it and is seen.
+//!
+//! # If a process dies
+//! A poster between the state and its wake-up: the gate is pending and its TID bits are 0, so the kernel wakes one waiter,
+//! of either side, who marks the gate again (G2) and does as G4 says. A waiter that was woken: likewise. Two such deaths at
+//! once are left to the tick.
+//!
+//! # Sources
+//! The event count of the literature; the kernel's robust futex ABI for the pass-on (exact from Linux 6.2 on).
+
+use polyproc_sys::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
+use polyproc_sys::futex::{self, Futex, Wait};
+use polyproc_sys::robust::{self, Announced};
+use polyproc_sys::{Deadline, asym};
+
+const WANTED: u32 = 1;
+const FENCED: u32 = 1 << 1;
+const EPOCH: u32 = !(WANTED | FENCED);
+const ONE_EPOCH: u32 = 1 << 2;
+/// Rings without a waiter after which the fence is given up again.
+const IDLE: u32 = 64;
+/// How long a waiter sleeps where the kernel refuses the barrier.
+const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
+
+/// What a waiter waits for.
+///
+/// ```
+/// use polyproc_sync::raw::gate::Side;
+/// assert_ne!(Side::Takers, Side::Givers);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Something to take: a message, a permit, a result.
+    Takers,
+    /// Room to give.
+    Givers,
+}
+
+impl Side {
+    const fn mark(self) -> u32 {
+        match self {
+            Self::Takers => 1 << 31,
+            Self::Givers => 1 << 30,
+        }
+    }
+
+    /// The futex class of the side's sleepers.
+    const fn class(self) -> u32 {
+        match self {
+            Self::Takers => 1,
+            Self::Givers => 2,
+        }
+    }
+}
+
+/// The bytes of a gate, 16 of them; zeroed bytes are a gate at which nobody sleeps.
+///
+/// ```
+/// use polyproc_sync::raw::{RawGate, gate::Side};
+/// use polyproc_sys::Deadline;
+/// let gate = RawGate::new();
+/// let announced = gate.announce();
+/// assert!(gate.wait(Side::Takers, Deadline::PAST, || true, || {})); // ready: no sleep
+/// assert!(!gate.wait(Side::Takers, Deadline::PAST, || false, || {})); // not ready, and no time
+/// drop(announced);
+/// ```
+#[derive(Debug)]
+#[repr(C)]
+pub struct RawGate {
+    /// See `# State`.
+    word: Futex,
+    /// See `# State`.
+    fence: AtomicU32,
+    /// Rings in a row that met a fence and no waiter; approximate, several posters write it.
+    idle: AtomicU32,
+    spare: AtomicU32,
+}
+
+#[cfg(not(polyproc_loom))] // loom's words have another size
+const _: () = assert!(size_of::<RawGate>() == 16);
+
+impl RawGate {
+    /// A gate at which nobody sleeps.
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// assert!(!RawGate::new().is_marked(Side::Givers));
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self { word: Futex::new(0), fence: AtomicU32::new(0), idle: AtomicU32::new(0), spare: AtomicU32::new(0) }
+    }
+
+    /// Whether somebody may sleep on `side`; may be wrong by the time you look.
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// let gate = RawGate::new();
+    /// gate.wait(Side::Takers, polyproc_sys::Deadline::PAST, || false, || {});
+    /// assert!(gate.is_marked(Side::Takers)); // the mark stays until somebody rings
+    /// ```
+    #[must_use]
+    pub fn is_marked(&self, side: Side) -> bool {
+        self.word.load(Relaxed) & side.mark() != 0
+    }
+
+    /// Tells the kernel that this thread may owe a wake-up here until the announcement is dropped (G3).
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// let gate = RawGate::new();
+    /// let owes = gate.announce();
+    /// // … change the state …
+    /// gate.ring(Side::Takers);
+    /// drop(owes);
+    /// assert!(!gate.is_marked(Side::Takers));
+    /// ```
+    #[inline]
+    pub fn announce(&self) -> Announced {
+        robust::announce(&raw const *self.word)
+    }
+
+    /// Wakes one waiter of `side` if there may be any: to be called after the state was changed, under an announcement.
+    ///
+    /// No system call, and no fence, where nobody waits.
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// RawGate::new().ring(Side::Givers);
+    /// ```
+    #[inline]
+    pub fn ring(&self, side: Side) {
+        asym::light(); // SYNC(M1)
+        if self.word.load(Relaxed) | (self.fence.load(Relaxed) & !EPOCH) != 0 {
+            self.ring_marked(side, 1);
+        }
+    }
+
+    /// Wakes every waiter of `side` if there may be any; otherwise as [`RawGate::ring`].
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// RawGate::new().ring_all(Side::Takers);
+    /// ```
+    #[inline]
+    pub fn ring_all(&self, side: Side) {
+        asym::light(); // SYNC(M1)
+        if self.word.load(Relaxed) | (self.fence.load(Relaxed) & !EPOCH) != 0 {
+            self.ring_marked(side, u32::MAX);
+        }
+    }
+
+    #[cold]
+    fn ring_marked(&self, side: Side, n: u32) {
+        fence(SeqCst); // SYNC(M1)
+        let word = self.word.load(Relaxed);
+        if word & side.mark() != 0 {
+            if self.word.fetch_and(!side.mark(), SeqCst) & side.mark() != 0 {
+                Futex::wake_class(&raw const self.word, n, side.class());
+            }
+            self.idle.store(0, Relaxed);
+        } else if word == 0 {
+            self.idle_ring();
+        }
+    }
+
+    /// Nobody waits, but this poster had to fence: after some such rings the fence is given up.
+    fn idle_ring(&self) {
+        let idle = self.idle.load(Relaxed).wrapping_add(1);
+        self.idle.store(idle, Relaxed);
+        if idle >= IDLE {
+            let fenced = self.fence.load(Relaxed);
+            let _ = self.fence.compare_exchange(fenced, (fenced & EPOCH).wrapping_add(ONE_EPOCH), Relaxed, Relaxed);
+            self.idle.store(0, Relaxed);
+        }
+    }
+
+    /// Sleeps on `side` until `ready` says `true`, or until `deadline`; says which. To be called under an announcement.
+    ///
+    /// `ready` is called again and again and may itself take what it waits for. `settle` is called whenever a wake-up was
+    /// consumed, and when `ready` was: it rings for each side whose state is ready at that moment (G4).
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::Side};
+    /// use polyproc_sys::Deadline;
+    /// let gate = RawGate::new();
+    /// let _announced = gate.announce();
+    /// let mut looks = 0;
+    /// assert!(gate.wait(Side::Takers, Deadline::NEVER, || { looks += 1; looks > 0 }, || {}));
+    /// ```
+    pub fn wait(
+        &self,
+        side: Side,
+        deadline: Deadline,
+        mut ready: impl FnMut() -> bool,
+        mut settle: impl FnMut(),
+    ) -> bool {
+        let mut woken = false;
+        loop {
+            let mut until = deadline.earlier(Deadline::after(futex::tick()));
+            let marked = self.word.fetch_or(side.mark(), SeqCst) | side.mark(); // G2
+            if self.fence.load(Relaxed) & FENCED == 0 && !self.raise_fence() {
+                until = deadline.earlier(Deadline::after(SLICE));
+            }
+            fence(SeqCst); // SYNC(M1)
+            let done = ready();
+            if woken || done {
+                settle(); // G4
+            }
+            if done || deadline.is_past() {
+                return done;
+            }
+            // G1. Not only a wake-up counts as one: a ring may have cleared our mark for us just before we slept.
+            woken = self.word.wait_class(marked, side.class(), until) != Wait::TimedOut;
+        }
+    }
+
+    /// Makes all posters fence; `false` if the kernel refuses the barrier.
+    #[cold]
+    fn raise_fence(&self) -> bool {
+        let epoch = self.fence.fetch_or(WANTED, SeqCst) & EPOCH;
+        if !asym::heavy() {
+            return false; // SYNC(M1)
+        }
+        let mut seen = self.fence.load(Relaxed);
+        while seen & EPOCH == epoch && seen & FENCED == 0 {
+            match self.fence.compare_exchange_weak(seen, seen | FENCED, SeqCst, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        true
+    }
+}
+
+impl Default for RawGate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
