@@ -1,1 +1,12 @@
-//! Queues between processes that survive the death of any of them
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(polyproc_loom))]
+pub mod error;
+#[cfg(not(polyproc_loom))]
+mod queue;
+pub mod raw;
+
+#[cfg(not(polyproc_loom))]
+pub use error::{GetError, PutError, QueueError};
+#[cfg(not(polyproc_loom))]
+pub use queue::Queue;

@@ -234,9 +234,10 @@ impl Family {
         let Some(head) = self.map.span(first) else { return };
         let said = self.map.run_length(first, head);
         // N2. Only what says that it belongs to this run: the length may be ahead of the parts, or damaged.
-        let n = 1 + (first + 1..first.saturating_add(said))
-            .take_while(|&i| self.map.span(i).is_some_and(|s| s.is_part_of(first)))
-            .count();
+        let n = 1
+            + (first + 1..first.saturating_add(said))
+                .take_while(|&i| self.map.span(i).is_some_and(|s| s.is_part_of(first)))
+                .count();
         let n = u32::try_from(n).unwrap_or(said);
         if n >= PUNCH {
             for i in first..first + n {
@@ -278,9 +279,9 @@ impl Family {
         self.map.file().back(span_offset(from), u64::from(n) * SPAN)
     }
 
-    /// Makes this process the owner of a block that somebody else owned; `false` if the tag says otherwise.
-    pub(crate) fn take_over(&self, place: &Place, generation: u32, owner: ProcessId, me: ProcessId) -> bool {
-        let (old, new) = (Tag::owned(generation, owner), Tag::owned(generation, me));
+    /// Makes `to` the owner of a block that `from` owns; `false` if the tag says otherwise.
+    pub(crate) fn take_over(&self, place: &Place, from: (ProcessId, u32), to: (ProcessId, u32)) -> bool {
+        let (old, new) = (Tag::owned(from.1, from.0), Tag::owned(to.1, to.0));
         place.tag.compare_exchange(old.0, new.0, AcqRel, Relaxed).is_ok() // SYNC(A2)
     }
 }

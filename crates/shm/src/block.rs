@@ -1,10 +1,10 @@
 //! A block of the family's memory that this process owns.
 
+use crate::allocator::Fresh;
 use crate::error::ShmError;
 use crate::family::Family;
 use crate::identity::is_me;
 use crate::ids::{BlockRef, ProcessId};
-use crate::allocator::Fresh;
 
 /// A block that this process owns; freed when dropped.
 ///

@@ -7,6 +7,7 @@ use crate::ids::{BlockRef, ProcessId};
 use crate::kind::{self, Kind};
 use crate::map::Map;
 use crate::raw::header::{MAGIC, RawHeader, VERSION};
+use crate::raw::tag::GENERATION;
 use polyproc_sys::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use polyproc_sys::memory::MemFd;
 use std::collections::hash_map::RandomState;
@@ -278,10 +279,11 @@ impl Family {
     pub fn claim(&'static self, r: BlockRef) -> Result<Block, ShmError> {
         let me = self.try_me()?;
         let place = self.map.place_of(&r)?;
-        if place.kind == Kind::Cell || !self.take_over(&place, r.generation, r.owner, me) {
+        let generation = r.generation.wrapping_add(1) & GENERATION; // T2
+        if place.kind == Kind::Cell || !self.take_over(&place, (r.owner, r.generation), (me, generation)) {
             return Err(ShmError::Gone(r));
         }
-        Ok(Block::claimed(self, &r, place.capacity, me))
+        Ok(Block::claimed(self, &BlockRef { generation, ..r }, place.capacity, me))
     }
 
     /// Makes `to` the owner of a block, and returns the reference with which it can claim it.
@@ -302,7 +304,7 @@ impl Family {
         let me = self.try_me()?;
         let r = block.into_ref();
         let place = self.map.place_of(&r)?;
-        if r.owner != me || !self.take_over(&place, r.generation, me, to) {
+        if r.owner != me || !self.take_over(&place, (me, r.generation), (to, r.generation)) {
             return Err(ShmError::Gone(r));
         }
         Ok(BlockRef { owner: to, ..r })

@@ -23,6 +23,12 @@ pub(crate) fn reset_after_fork() {
     PARTICIPANT.with(|p| p.set(0));
 }
 
+/// This process if it is registered, else nobody.
+#[inline]
+pub(crate) fn registered_me() -> ProcessId {
+    ProcessId::from_word(ME.load(Relaxed))
+}
+
 /// Whether this process is `owner`: a forked child is not, whatever it inherited.
 #[inline]
 pub(crate) fn is_me(owner: ProcessId) -> bool {
@@ -96,8 +102,8 @@ impl Family {
                     return Ok(id);
                 }
             }
-            if attempt == 0 {
-                self.reap_slots();
+            if let Some(family) = Family::existing().filter(|_| attempt == 0) {
+                family.reap();
             }
         }
         Err(ShmError::TooManyProcesses)
@@ -177,7 +183,8 @@ impl Family {
     /// ```
     #[must_use]
     pub fn process_of(&self, pid: u32) -> Option<ProcessId> {
-        self.processes().find(|&(_, p)| p.pid == pid).map(|(id, _)| id)
+        // A dead process that nobody has cleared up may have had the same number: the later one is meant.
+        self.processes().filter(|&(_, p)| p.pid == pid).max_by_key(|&(_, p)| p.start).map(|(id, _)| id)
     }
 
     /// Whether `p` is registered: alive, or dead and not cleared up yet.

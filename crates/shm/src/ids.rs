@@ -147,12 +147,7 @@ impl BlockRef {
     #[must_use]
     #[inline]
     pub fn to_words(self) -> [u64; 4] {
-        [
-            self.offset,
-            self.len,
-            u64::from(self.generation) | u64::from(self.handles) << 32,
-            self.owner.to_word(),
-        ]
+        [self.offset, self.len, u64::from(self.generation) | u64::from(self.handles) << 32, self.owner.to_word()]
     }
 
     /// The reference that four words hold; any words are allowed.

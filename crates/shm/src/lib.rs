@@ -1,1 +1,32 @@
-//! The memory that a family of processes shares: allocator, participants, handles, messages
+#![doc = include_str!("../README.md")]
+
+mod allocator;
+mod block;
+mod codec;
+mod envelope;
+mod error;
+mod family;
+mod functions;
+mod holds;
+mod identity;
+mod ids;
+mod kind;
+mod map;
+pub mod message;
+mod object;
+mod raw;
+mod scope;
+mod stats;
+mod sweep;
+
+pub use block::Block;
+pub use codec::Codec;
+pub use error::ShmError;
+pub use family::{BOOT_ENV, Boot, Family, ParseBootError};
+pub use functions::Entry;
+pub use ids::{BlockRef, Participant, ProcessId};
+pub use kind::{Kind, KindHooks, register_kind};
+pub use message::{Message, MessageError};
+pub use object::Object;
+pub use stats::Stats;
+pub use sweep::Reclaimed;

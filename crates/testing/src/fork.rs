@@ -1,4 +1,5 @@
-//! Forks a child that runs a closure and nothing else: no destructor, no atexit handler, no unflushed text of the parent.
+//! Forks a child that runs a closure and nothing else: no destructor, no atexit handler, no unflushed text of the
+//! parent.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +9,8 @@ use crate::{proc, reexec};
 /// Exit code of a child whose closure panicked; libtest uses the same.
 pub(crate) const PANICKED: i32 = 101;
 
-/// Forks; the child runs `body`, then ends by `_exit`: 0, or [`PANICKED`] if `body` panicked. It is killed when the parent dies.
+/// Forks; the child runs `body`, then ends by `_exit`: 0, or [`PANICKED`] if `body` panicked. It is killed when the
+/// parent dies.
 ///
 /// # Panics
 /// If this process has other threads (locks held by them would stay locked in the child), or fork fails.
@@ -16,11 +18,15 @@ pub(crate) fn fork(body: impl FnOnce()) -> i32 {
     let threads = proc::threads();
     // libtest runs every test on a thread of its own; in a child of `reexec` its main thread only waits for that one.
     let allowed = if reexec::in_child() { 2 } else { 1 };
-    assert!(threads <= allowed, "fork in a process with {threads} threads: use polyproc_testing::runner, or reexec::child");
+    assert!(
+        threads <= allowed,
+        "fork in a process with {threads} threads: use polyproc_testing::runner, or reexec::child"
+    );
     io::stdout().flush().expect("stdout takes text"); // else the child has a copy of the buffered text
     // SAFETY: no pointers.
     let parent = unsafe { libc::getpid() };
-    // SAFETY: no other thread holds a lock (there is none, or it waits), so the child may do everything that the parent may.
+    // SAFETY: no other thread holds a lock (there is none, or it waits), so the child may do everything that the
+    // parent may.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => {

@@ -1,24 +1,31 @@
-//! Kill at every instruction: a victim is single-stepped to a point, killed there by SIGKILL, and what it left is checked.
+//! Kill at every instruction: a victim is single-stepped to a point, killed there by SIGKILL, and what it left is
+//! checked.
 //!
-//! On x86_64 the states in which a killed process can leave memory are the prefixes of its program order, so stepping is
-//! exhaustive for one kill. A victim killed in a ptrace stop executes nothing more.
+//! On x86_64 the states in which a killed process can leave memory are the prefixes of its program order, so stepping
+//! is exhaustive for one kill. A victim killed in a ptrace stop executes nothing more.
 //!
 //! # How
 //! 1. One run is traced from begin to end: the program counter after each instruction. It is also the last kill point.
-//! 2. For each point a fresh state is set up and a fresh victim forked. It runs at full speed to a breakpoint at the latest
-//!    instruction that occurs only once in the trace, from there in single steps to the point, where it is killed and reaped.
+//! 2. For each point a fresh state is set up and a fresh victim forked. It runs at full speed to a breakpoint at the
+//!    latest instruction that occurs only once in the trace, from there in single steps to the point, where it is
+//!    killed and reaped.
 //! 3. `check` looks at what is left, with the survivors if the state holds any.
 //!
-//! An instruction executed more than 64 times is in a bulk loop (a big copy): of its executions the first, the last and 16
-//! between are kill points. A victim that falls asleep in the kernel is killed there too; that is the last point, unless the
-//! scenario's `wake` makes it go on.
+//! An instruction executed more than 64 times is in a bulk loop (a big copy): of its executions the first, the last
+//! and 16 between are kill points. More than 1024 steps into a loop that is the same round after round, 16 points
+//! spread over the rest and its last 8 are kept: reaching such a point costs thousands of stops. (`rep movs` of x86
+//! counts as a loop.) A victim that falls asleep in the kernel is killed there too; that is the last point, unless
+//! the scenario's `wake` makes it go on.
 //!
 //! # Limits
-//! * The victim must have one thread and must not fork (a breakpoint would be copied). Signals other than SIGTRAP reach it.
-//! * The path may differ from the trace because of time or of other processes. A victim that reaches its end before the point
-//!   is counted as `ended early` (and still checked); the address in [`Kill`] is always the true one.
-//! * Lazy initialization (thread-locals, caches) is part of the stepped operation unless `prepare` runs the operation once.
-//! * aarch64: a single step breaks loops of exclusive loads and stores; build with LSE atomics (`-C target-feature=+lse`).
+//! * The victim must have one thread and must not fork (a breakpoint would be copied). Signals other than SIGTRAP
+//!   reach it.
+//! * The path may differ from the trace because of time or of other processes. A victim that reaches its end before
+//!   the point is counted as `ended early` (and still checked); the address in [`Kill`] is always the true one.
+//! * Lazy initialization (thread-locals, caches) is part of the stepped operation unless `prepare` runs the operation
+//!   once.
+//! * aarch64: a single step breaks loops of exclusive loads and stores; build with LSE atomics (`-C
+//!   target-feature=+lse`).
 //! * Not seen: two kills at once, kills between the steps of one system call (sleeping ones excepted).
 //!
 //! Compile with `opt-level = 1` or more: debug builds have some ten times as many instructions, and as many points.
@@ -32,10 +39,12 @@ use std::time::{Duration, Instant};
 
 use crate::plan::{Plan, Point, Trace};
 use crate::runner;
-use crate::tracee::{Event, Patience, Tracee};
+use crate::tracee::{Breakpoint, Event, Patience, Tracee};
 
 /// The label of points that were not reached because the victim came to its end before.
 pub const ENDED_EARLY: &str = "ended early";
+/// Fewer repetitions of an instruction are stepped.
+const SHORT: usize = 64;
 /// A trace longer than this is a victim that spins.
 const MAX_STEPS: usize = 4_000_000;
 
@@ -51,8 +60,9 @@ pub struct Scenario<'a, S> {
     pub prepare: &'a dyn Fn(&S),
     /// The operation that is killed at every instruction.
     pub victim: &'a dyn Fn(&S),
-    /// Called in the harness when the victim has fallen asleep in the kernel; does what lets it go on and returns `true`,
-    /// or returns `false`: then this is the last point. Without it the first sleep is the last point.
+    /// Called in the harness when the victim has fallen asleep in the kernel; does what lets it go on and returns
+    /// `true`, or returns `false`: then this is the last point. Its system calls may be interrupted (EINTR). Without
+    /// it the first sleep is the last point.
     pub wake: Option<&'a dyn Fn(&S) -> bool>,
     /// Runs in the harness after the victim was killed and reaped: names the outcome, panics on a broken invariant.
     pub check: &'a mut dyn FnMut(S, &Kill) -> String,
@@ -273,25 +283,53 @@ impl<'r, S> Run<'r, S> {
         }
     }
 
+    /// Goes to a point: by breakpoint to the last place where one is sure to stop, over long loops by counting stops,
+    /// then in steps. Comes to rest earlier where the victim sleeps or is at its end.
     fn advance(&mut self, trace: &Trace, plan: &Plan, point: Point) -> Stop {
+        let target = point.step;
         let mut done = 0;
-        if let Some(at) = plan.landing(point.step)
+        if let Some(at) = plan.landing(target)
             && let Some(breakpoint) = self.tracee.plant(trace.pcs[at])
         {
-            self.tracee.go();
-            if self.wait(|| ()) == Stop::Asleep {
-                return Stop::Asleep;
+            match self.run_to(breakpoint) {
+                Way::Hit => done = at,
+                Way::Rest(stop) => return stop,
             }
-            if !self.tracee.unplant(breakpoint) {
-                return Stop::Trap; // the end marker: another path was taken
-            }
-            done = at;
         }
-        for _ in done..point.step {
+        // Each way to go faster is tried until it does not help: finding out costs time too.
+        let (mut repeating, mut counting) = (true, true);
+        while done < target {
+            if repeating
+                && let Some((count, next)) = trace.repeated(done, target)
+                && count > SHORT
+            {
+                let Some((breakpoint, repeat)) = self.tracee.repeat(count as u64, next) else {
+                    repeating = false;
+                    continue;
+                };
+                match self.run_to(breakpoint) {
+                    Way::Hit => self.tracee.repeated(repeat),
+                    Way::Rest(stop) => return stop,
+                }
+                done += count;
+                continue;
+            }
+            if counting {
+                counting = false;
+                let Some(counted) = Plan::counted(trace, done, target) else { continue };
+                for _ in 0..counted.count {
+                    if let Way::Rest(stop) = self.run_round(counted.address) {
+                        return stop;
+                    }
+                }
+                done = counted.last;
+                continue;
+            }
             self.tracee.step();
             if self.wait(|| ()) == Stop::Asleep {
                 return Stop::Asleep;
             }
+            done += 1;
         }
         if point.asleep {
             self.wake = None;
@@ -300,6 +338,37 @@ impl<'r, S> Run<'r, S> {
         }
         Stop::Trap
     }
+
+    /// Runs until the next time that the victim comes to `address`.
+    fn run_round(&mut self, address: u64) -> Way {
+        if self.tracee.pc() == address {
+            self.tracee.step(); // off the place of the breakpoint
+            if self.wait(|| ()) == Stop::Asleep {
+                return Way::Rest(Stop::Asleep);
+            }
+            if self.tracee.pc() == address {
+                return Way::Hit;
+            }
+        }
+        let breakpoint = self.tracee.plant(address).expect("written before, or text as any other");
+        self.run_to(breakpoint)
+    }
+
+    /// Runs to a planted breakpoint and takes it away.
+    fn run_to(&mut self, breakpoint: Breakpoint) -> Way {
+        self.tracee.go();
+        match self.wait(|| ()) {
+            Stop::Asleep => Way::Rest(Stop::Asleep),
+            Stop::Trap if self.tracee.unplant(breakpoint) => Way::Hit,
+            Stop::Trap => Way::Rest(Stop::Trap), // the end marker: another path was taken
+        }
+    }
+}
+
+/// Where a run to a breakpoint ended.
+enum Way {
+    Hit,
+    Rest(Stop),
 }
 
 /// The file that holds an address, and the address within it. Parent and victim have the same mappings.

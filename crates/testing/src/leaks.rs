@@ -1,7 +1,7 @@
 //! What a test leaves behind: children, open file descriptors, entries of `/dev/shm`.
 //!
-//! Meant for tests that have the process for themselves ([`crate::runner`], [`crate::reexec`]): descriptors and children of
-//! tests beside would be found as well. `/dev/shm` belongs to the whole machine.
+//! Meant for tests that have the process for themselves ([`crate::runner`], [`crate::reexec`]): descriptors and
+//! children of tests beside would be found as well. `/dev/shm` belongs to the whole machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -92,7 +92,8 @@ impl Inventory {
         let me = i32::try_from(std::process::id()).expect("process ids are small");
         // All of /proc, as the list of children in /proc/self/task is a kernel option.
         let pids = names("/proc").into_iter().filter_map(|name| name.parse::<i32>().ok());
-        let children = pids.filter(|&pid| proc::state_and_parent(pid).is_some_and(|(_, parent)| parent == me)).collect();
+        let children =
+            pids.filter(|&pid| proc::state_and_parent(pid).is_some_and(|(_, parent)| parent == me)).collect();
         // The descriptor that lists the directory is closed by now: its link cannot be read.
         let files = names("/proc/self/fd").into_iter().filter_map(|fd| {
             let target = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;

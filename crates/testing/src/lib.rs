@@ -1,16 +1,17 @@
-//! Tools for the tests of polyproc: kill at every instruction, survivors, watchdogs, leak check, re-exec, a small test runner.
+//! Tools for the tests of polyproc: kill at every instruction, survivors, watchdogs, leak check, re-exec, a small
+//! test runner.
 //!
-//! | module       | what for                                                                        |
-//! |--------------|---------------------------------------------------------------------------------|
-//! | [`kill`]     | single-step a victim, SIGKILL it after every instruction, check what is left     |
-//! | [`survivor`] | forked processes that live beside the victim and must be able to go on          |
-//! | [`watchdog`] | a test that hangs says where it hangs and aborts                                |
-//! | [`leaks`]    | no child, file descriptor or `/dev/shm` entry may be left behind                |
-//! | [`reexec`]   | death tests in ordinary libtest binaries: one ignored test in a process of its own |
-//! | [`runner`]   | test binaries with `harness = false`: one thread, so that they may fork         |
+//! | module           | what for                                                                           |
+//! |------------------|------------------------------------------------------------------------------------|
+//! | [`kill`]         | single-step a victim, SIGKILL it after every instruction, check what is left       |
+//! | [`survivor`]     | forked processes that live beside the victim and must be able to go on             |
+//! | [`mod@watchdog`] | a test that hangs says where it hangs and aborts                                   |
+//! | [`leaks`]        | no child, file descriptor or `/dev/shm` entry may be left behind                   |
+//! | [`reexec`]       | death tests in ordinary libtest binaries: one ignored test in a process of its own |
+//! | [`runner`]       | test binaries with `harness = false`: one thread, so that they may fork            |
 //!
 //! What forks (kill, survivors) refuses to run in a process with other threads: use [`runner`] or [`reexec`].
-//! Figures: see [`kill`]. This crate is not published; it names libc and std atomics because it must not depend on what it tests.
+//! This crate is not published; it names libc and std atomics because it must not depend on what it tests.
 
 pub mod kill;
 pub mod leaks;

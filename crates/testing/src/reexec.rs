@@ -5,8 +5,9 @@ use std::process::Command;
 /// Set in the environment of a child made by [`child`].
 const MARK: &str = "POLYPROC_TEST_CHILD";
 
-/// A command that runs the `#[ignore]`d test `name` of this test binary in a process of its own, output shown. There it may fork,
-/// as libtest's main thread only waits for it. In a test file the name is the function's; in a unit test it is the path, as libtest prints it.
+/// A command that runs the `#[ignore]`d test `name` of this test binary in a process of its own, output shown. There
+/// it may fork, as libtest's main thread only waits for it. In a test file the name is the function's; in a unit test
+/// it is the path, as libtest prints it.
 ///
 /// # Panics
 /// If the path of this executable cannot be found out.
@@ -39,7 +40,8 @@ pub fn child(name: &str) -> Command {
     command
 }
 
-/// Whether this process was started by [`child`], for ignored tests that make no sense when run by `cargo test -- --ignored`.
+/// Whether this process was started by [`child`], for ignored tests that make no sense when run by `cargo test --
+/// --ignored`.
 ///
 /// ```
 /// assert!(!polyproc_testing::reexec::in_child());

@@ -1,8 +1,9 @@
 //! A small test runner for binaries with `harness = false`: every test on the main thread of a process with one thread.
 //!
-//! libtest runs tests on threads, where fork is refused. In `Cargo.toml` write `[[test]] name = "kill_lock"`, `harness = false`.
-//! It understands libtest's common flags: name filters, `--exact`, `--skip`, `--ignored`, `--include-ignored`, `--list`, and takes
-//! without effect `--nocapture`, `--show-output`, `--test-threads`, `--format`, `--color`, `--quiet` and the like. Output is not captured.
+//! libtest runs tests on threads, where fork is refused. In `Cargo.toml` write `[[test]] name = "kill_lock"`,
+//! `harness = false`. It understands libtest's common flags: name filters, `--exact`, `--skip`, `--ignored`,
+//! `--include-ignored`, `--list`, and takes without effect `--nocapture`, `--show-output`, `--test-threads`,
+//! `--format`, `--color`, `--quiet` and the like. Output is not captured.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -158,7 +159,8 @@ fn run(options: &Options, tests: &[Test<'_>], ignored: &[Test<'_>]) -> bool {
         println!("\nfailures:\n    {}", failed.join("\n    "));
     }
     println!(
-        "\ntest result: {}. {passed} passed; {} failed; {} ignored; 0 measured; {filtered} filtered out; finished in {:.2}s\n",
+        "\ntest result: {}. {passed} passed; {} failed; {} ignored; 0 measured; {filtered} filtered out; \
+         finished in {:.2}s\n",
         if failed.is_empty() { "ok" } else { "FAILED" },
         failed.len(),
         not_now.len(),

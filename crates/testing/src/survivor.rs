@@ -1,6 +1,8 @@
-//! Survivors: forked processes that live beside a victim, sleep where it should have woken them, and must be able to go on.
+//! Survivors: forked processes that live beside a victim, sleep where it should have woken them, and must be able to
+//! go on.
 //!
-//! Harness and survivor talk bytes over a socket pair, so that a scenario can wait for "I hold the lock" instead of sleeping.
+//! Harness and survivor talk bytes over a socket pair, so that a scenario can wait for "I hold the lock" instead of
+//! sleeping.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -58,7 +60,8 @@ impl fmt::Debug for Survivor {
 }
 
 impl Survivor {
-    /// Forks a process that runs `body` and ends by `_exit`: 0, or 101 if `body` panicked. It is killed when the harness dies.
+    /// Forks a process that runs `body` and ends by `_exit`: 0, or 101 if `body` panicked. It is killed when the
+    /// harness dies.
     ///
     /// # Panics
     /// If this process has other threads, or fork fails.

@@ -1,11 +1,13 @@
 //! A forked victim under ptrace: single steps, one breakpoint, stops and sleeps.
 //!
-//! The victim runs `begin(); op(); end();` where both markers are trap instructions at known addresses, so the stepped part starts
-//! after the first and is over when the program counter is at the second. Parent and victim share one CPU while the victim is
-//! traced (they never run at the same time, and a hand-over on one CPU needs no interrupt).
+//! The victim runs `begin(); op(); end();` where both markers are trap instructions at known addresses, so the
+//! stepped part starts after the first and is over when the program counter is at the second. Parent and victim share
+//! one CPU while the victim is traced (they never run at the same time, and a hand-over on one CPU needs no
+//! interrupt).
 
 use std::arch::naked_asm;
 use std::io;
+use std::panic;
 use std::time::{Duration, Instant};
 
 use crate::fork::{exit_code, fork, kill_and_reap};
@@ -13,7 +15,7 @@ use crate::proc;
 
 /// A victim that neither stops nor sleeps for so long spins on something that never comes.
 const STUCK: Duration = Duration::from_secs(20);
-/// How long one wait for a stop lasts before `/proc` is asked whether the victim sleeps.
+/// How often a wait for a stop is interrupted, to ask `/proc` whether the victim sleeps.
 const LOOK: Duration = Duration::from_millis(1);
 
 #[cfg(target_arch = "x86_64")]
@@ -25,6 +27,10 @@ mod arch {
     /// How far to move the program counter to go on after the `begin` marker.
     pub(super) const SKIP: u64 = 0;
 }
+#[cfg(target_arch = "x86_64")]
+const RIP: usize = std::mem::offset_of!(libc::user_regs_struct, rip);
+#[cfg(target_arch = "x86_64")]
+const RCX: usize = std::mem::offset_of!(libc::user_regs_struct, rcx);
 #[cfg(target_arch = "aarch64")]
 mod arch {
     pub(super) const TRAP: u64 = 0xd420_0000; // brk #0
@@ -92,10 +98,10 @@ impl Tracee {
     /// `Err` is the exit code of a victim that ended in `prepare`.
     pub(crate) fn start(prepare: impl FnOnce(), op: impl FnOnce()) -> Result<Self, i32> {
         let quiet = Quiet::new();
-        let mask = quiet.mask;
         let pid = fork(|| {
-            set_mask(&mask);
             prepare();
+            // A backtrace in single steps takes half a minute.
+            panic::set_hook(Box::new(|info| eprintln!("\nvictim {info}")));
             ptrace(libc::PTRACE_TRACEME, 0, 0, 0).expect("this process is not traced yet");
             begin();
             op();
@@ -150,7 +156,39 @@ impl Tracee {
     /// Whether the stopped victim has come to its end.
     pub(crate) fn at_end(&self) -> bool {
         let past = self.pc().wrapping_sub(end_address());
-        past <= arch::AFTER_TRAP
+        past == 0 || past == arch::AFTER_TRAP
+    }
+
+    /// Makes the string instruction before which the victim is stopped repeat `count` times only, and plants a
+    /// breakpoint at what follows it; after the stop there, call [`repeated`](Self::repeated). `None` if this cannot
+    /// be done here.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn repeat(&mut self, count: u64, next: u64) -> Option<(Breakpoint, Repeat)> {
+        let pc = self.pc();
+        let prefix = self.peek(pc)? & 0xff;
+        let left = self.register(RCX)?;
+        if !matches!(prefix, 0xf2 | 0xf3) || left <= count {
+            return None;
+        }
+        let breakpoint = self.plant(next)?;
+        self.set_register(RCX, count);
+        Some((breakpoint, Repeat { pc, rest: left - count }))
+    }
+
+    /// No such instructions here.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn repeat(&mut self, _count: u64, _next: u64) -> Option<(Breakpoint, Repeat)> {
+        None
+    }
+
+    /// Puts the victim back before the string instruction, with the repetitions that are left.
+    pub(crate) fn repeated(&mut self, repeat: Repeat) {
+        self.set_pc(repeat.pc);
+        #[cfg(target_arch = "x86_64")]
+        {
+            let unused = self.register(RCX).expect("the victim is stopped");
+            self.set_register(RCX, unused + repeat.rest);
+        }
     }
 
     /// Waits for the next stop, sleep or end. Signals other than SIGTRAP are passed on to the victim.
@@ -158,13 +196,14 @@ impl Tracee {
     /// # Panics
     /// If the victim goes on for [`STUCK`] without any of them.
     pub(crate) fn wait(&mut self, patience: Patience) -> Event {
-        let started = Instant::now();
+        let mut started = None;
         let mut asleep_since = None;
         loop {
-            let signalled = wait_for_child_signal();
             let mut status = 0;
+            // Blocks; the ticks of Quiet's timer interrupt it. A hand-over between two blocked processes on one CPU
+            // is the fastest way to step, with idle CPUs and with busy ones.
             // SAFETY: `status` outlives the call.
-            let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::WNOHANG | libc::__WALL) };
+            let got = unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) };
             if got == self.pid {
                 if !libc::WIFSTOPPED(status) {
                     self.ended = true;
@@ -174,18 +213,19 @@ impl Tracee {
                     libc::SIGTRAP => return Event::Trap,
                     signal => self.expect(self.request, 0, u64::from(signal.cast_unsigned())),
                 }
-            } else if !signalled {
-                if proc::state(self.pid) == Some('S') {
-                    let since = *asleep_since.get_or_insert_with(Instant::now);
-                    let short = patience == Patience::Short && proc::in_futex(self.pid) == Some(true);
-                    if short || since.elapsed() >= Duration::from_millis(50) {
-                        return Event::Asleep;
-                    }
-                } else {
-                    asleep_since = None;
-                }
-                assert!(started.elapsed() < STUCK, "the victim neither stops nor sleeps: {}", proc::describe(self.pid));
+                continue;
             }
+            let started = *started.get_or_insert_with(Instant::now);
+            if proc::state(self.pid) == Some('S') {
+                let since = *asleep_since.get_or_insert_with(Instant::now);
+                let short = patience == Patience::Short && proc::in_futex(self.pid) == Some(true);
+                if short || since.elapsed() >= Duration::from_millis(50) {
+                    return Event::Asleep;
+                }
+            } else {
+                asleep_since = None;
+            }
+            assert!(started.elapsed() < STUCK, "the victim neither stops nor sleeps: {}", proc::describe(self.pid));
         }
     }
 
@@ -193,8 +233,7 @@ impl Tracee {
     pub(crate) fn pc(&self) -> u64 {
         #[cfg(target_arch = "x86_64")]
         {
-            let offset = std::mem::offset_of!(libc::user_regs_struct, rip) as u64;
-            peek(libc::PTRACE_PEEKUSER, self.pid, offset).expect("the victim is stopped")
+            self.register(RIP).expect("the victim is stopped")
         }
         #[cfg(target_arch = "aarch64")]
         {
@@ -204,13 +243,24 @@ impl Tracee {
 
     fn set_pc(&mut self, pc: u64) {
         #[cfg(target_arch = "x86_64")]
-        self.expect(libc::PTRACE_POKEUSER, std::mem::offset_of!(libc::user_regs_struct, rip) as u64, pc);
+        self.set_register(RIP, pc);
         #[cfg(target_arch = "aarch64")]
         {
             let mut registers = self.registers(libc::PTRACE_GETREGSET, [0; 34]);
             registers[32] = pc;
             self.registers(libc::PTRACE_SETREGSET, registers);
         }
+    }
+
+    /// Reads the register at an offset in `user_regs_struct`.
+    #[cfg(target_arch = "x86_64")]
+    fn register(&self, offset: usize) -> Option<u64> {
+        peek(libc::PTRACE_PEEKUSER, self.pid, offset as u64)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn set_register(&mut self, offset: usize, value: u64) {
+        self.expect(libc::PTRACE_POKEUSER, offset as u64, value);
     }
 
     /// Reads or writes the general registers: x0..x30, sp, pc, pstate.
@@ -241,6 +291,13 @@ impl Drop for Tracee {
     }
 }
 
+/// What is left to do of a string instruction.
+pub(crate) struct Repeat {
+    pc: u64,
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "never made there"))]
+    rest: u64,
+}
+
 /// A planted breakpoint: what stood there before.
 pub(crate) struct Breakpoint {
     address: u64,
@@ -248,8 +305,8 @@ pub(crate) struct Breakpoint {
 }
 
 fn ptrace(request: libc::c_uint, pid: i32, address: u64, data: u64) -> io::Result<libc::c_long> {
-    // SAFETY: the requests used here take numbers of a pointer's size, or (register sets) the address of an iovec that the caller
-    // keeps; other addresses are the victim's.
+    // SAFETY: the requests used here take numbers of a pointer's size, or (register sets) the address of an iovec
+    // that the caller keeps; other addresses are the victim's.
     match unsafe { libc::ptrace(request, pid, address, data) } {
         -1 => Err(io::Error::last_os_error()),
         value => Ok(value),
@@ -269,17 +326,14 @@ fn peek(request: libc::c_uint, pid: i32, address: u64) -> Option<u64> {
     }
 }
 
-/// SIGCHLD blocked (so that it can be waited for with a time limit) and this thread on one CPU, until dropped.
+/// This thread on one CPU and ticked by a timer that interrupts its waits, until dropped.
 struct Quiet {
-    mask: libc::sigset_t,
+    timer: Option<libc::timer_t>,
     cpus: Option<libc::cpu_set_t>,
 }
 
 impl Quiet {
     fn new() -> Self {
-        let mut mask = empty_set();
-        // SAFETY: both sets outlive the call.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &child_signal(), &raw mut mask) };
         // SAFETY: a CPU set is plain bits, all zero is the empty set.
         let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
         // SAFETY: `cpus` outlives the call and the size is its size.
@@ -293,16 +347,19 @@ impl Quiet {
             unsafe { libc::CPU_SET(here, &mut one) };
             set_cpus(&one);
         }
-        Self { mask, cpus: known.then_some(cpus) }
+        Self { timer: Some(tick()), cpus: known.then_some(cpus) }
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            // SAFETY: made by `tick`, deleted once.
+            unsafe { libc::timer_delete(timer) };
+        }
         if let Some(cpus) = &self.cpus {
             set_cpus(cpus);
         }
-        set_mask(&self.mask);
     }
 }
 
@@ -311,26 +368,32 @@ fn set_cpus(cpus: &libc::cpu_set_t) {
     unsafe { libc::sched_setaffinity(0, size_of_val(cpus), cpus) };
 }
 
-fn set_mask(mask: &libc::sigset_t) {
-    // SAFETY: `mask` outlives the call.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
-}
+extern "C" fn ticked(_signal: libc::c_int) {}
 
-fn empty_set() -> libc::sigset_t {
-    // SAFETY: a signal set is plain bits, all zero is the empty set on Linux.
-    unsafe { std::mem::zeroed() }
-}
-
-fn child_signal() -> libc::sigset_t {
-    let mut set = empty_set();
-    // SAFETY: `set` outlives the call.
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
-    set
-}
-
-/// Waits for a SIGCHLD, at most [`LOOK`]. Any stop of the victim sends one, but so do other children: it is a hint only.
-fn wait_for_child_signal() -> bool {
-    let limit = libc::timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
-    // SAFETY: set and limit outlive the call; the second argument may be null.
-    unsafe { libc::sigtimedwait(&child_signal(), std::ptr::null_mut(), &raw const limit) == libc::SIGCHLD }
+/// Starts a timer that sends this thread a signal every [`LOOK`], whose handler does nothing but interrupt. Not
+/// inherited by forks.
+fn tick() -> libc::timer_t {
+    let signal = libc::SIGRTMAX() - 3;
+    // SAFETY: a sigaction of zeros has an empty mask and no flags: no SA_RESTART.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = (ticked as extern "C" fn(libc::c_int)) as usize;
+    // SAFETY: `action` outlives the call, and the handler does nothing.
+    let done = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    assert!(done == 0, "sigaction: {}", io::Error::last_os_error());
+    // SAFETY: plain numbers and a pointer-sized value.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = signal;
+    // SAFETY: no arguments.
+    event.sigev_notify_thread_id = unsafe { libc::gettid() };
+    let mut timer = std::ptr::null_mut();
+    // SAFETY: both outlive the call.
+    let done = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
+    assert!(done == 0, "timer_create: {}", io::Error::last_os_error());
+    let period = libc::timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() };
+    let period = libc::itimerspec { it_interval: period, it_value: period };
+    // SAFETY: just made; `period` outlives the call.
+    let done = unsafe { libc::timer_settime(timer, 0, &raw const period, std::ptr::null_mut()) };
+    assert!(done == 0, "timer_settime: {}", io::Error::last_os_error());
+    timer
 }

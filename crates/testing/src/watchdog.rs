@@ -1,7 +1,7 @@
 //! A test that hangs says where it hangs and aborts, instead of blocking CI.
 //!
-//! [`watchdog`] has a helper thread; [`watchdog_single_threaded`] uses SIGALRM, for binaries that must be able to fork. Both print
-//! `/proc/…/{stat,wchan,syscall}` of the threads of this process and of its survivors.
+//! [`watchdog`] has a helper thread; [`watchdog_single_threaded`] uses SIGALRM, for binaries that must be able to
+//! fork. Both print `/proc/…/{stat,wchan,syscall}` of the threads of this process and of its survivors.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -12,7 +12,8 @@ use std::{fs, io, thread};
 /// Processes whose state is printed too; 0 is a free place. More than fit are not shown.
 static SHOWN: [AtomicI32; 32] = [const { AtomicI32::new(0) }; 32];
 
-/// Runs `body` on this thread; after `limit` prints this thread's name and where all threads are, and aborts the process.
+/// Runs `body` on this thread; after `limit` prints this thread's name and where all threads are, and aborts the
+/// process.
 ///
 /// # Examples
 /// ```
@@ -41,7 +42,8 @@ pub fn watchdog<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     result.unwrap_or_else(|payload| std::panic::resume_unwind(payload))
 }
 
-/// As [`watchdog`], without a thread: for `harness = false` binaries that fork. May be nested; the inner limit counts while it lasts.
+/// As [`watchdog`], without a thread: for `harness = false` binaries that fork. May be nested; the inner limit counts
+/// while it lasts.
 ///
 /// Uses `ITIMER_REAL` and SIGALRM of the process. Forked children have no such timer.
 ///

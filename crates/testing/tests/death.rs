@@ -90,12 +90,16 @@ fn the_alarm_aborts_what_hangs_and_shows_survivors() {
 #[test]
 fn the_runner_behaves_as_libtest() {
     let list = text(&kill_binary().args(["--list", "--format", "terse"]).output().unwrap());
-    assert!(list.lines().any(|line| line == "smoke: test") && list.lines().all(|line| line.ends_with(": test")), "{list}");
+    assert!(
+        list.lines().any(|line| line == "smoke: test") && list.lines().all(|line| line.ends_with(": test")),
+        "{list}"
+    );
     let all = list.lines().count();
 
     let passed = kill_binary().args(["smoke", "--exact", "--nocapture", "--test-threads=4"]).output().unwrap();
     assert!(passed.status.success(), "{}", text(&passed));
-    let line = format!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; {} filtered out; finished in ", all - 1);
+    let line =
+        format!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; {} filtered out; finished in ", all - 1);
     assert!(text(&passed).contains(&line), "{}", text(&passed));
     assert!(text(&passed).contains("\n    a then b: "), "{}", text(&passed));
 

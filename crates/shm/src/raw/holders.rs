@@ -95,7 +95,12 @@ impl Drop for Inside {
             // SAFETY: announced in `lock`; this thread still owns it.
             unsafe { self.thread.recall(word) };
         }
-        let old = self.lock.word.fetch_and(WAITERS, Release); // SYNC(M1)
+        let mut keep = WAITERS;
+        if std::thread::panicking() {
+            self.lock.word.fetch_or(DIED, Relaxed); // what was begun is not finished: the next one counts anew
+            keep |= DIED;
+        }
+        let old = self.lock.word.fetch_and(keep, Release); // SYNC(M1)
         if old & WAITERS != 0 && Futex::wake(word, 1) == 0 {
             let _ = self.lock.word.compare_exchange(WAITERS, 0, Relaxed, Relaxed); // L1
         }

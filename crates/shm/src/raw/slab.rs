@@ -32,10 +32,12 @@ struct Geometry {
     size: u64,
     count: u32,
     first: u64,
+    /// 2^32 / size, rounded up: a product and a shift divide numbers below 2^16 by the size, without error.
+    reciprocal: u64,
 }
 
 const GEOMETRY: [Geometry; CLASSES] = {
-    let mut all = [const { Geometry { size: 0, count: 0, first: 0 } }; CLASSES];
+    let mut all = [const { Geometry { size: 0, count: 0, first: 0, reciprocal: 0 } }; CLASSES];
     let mut c = 0;
     while c < CLASSES {
         let size = SIZES[c];
@@ -45,7 +47,8 @@ const GEOMETRY: [Geometry; CLASSES] = {
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB / 24")]
         let blocks = count as u32;
-        all[c] = Geometry { size, count: blocks, first: (HEADER + count * WORD).next_multiple_of(64) };
+        let first = (HEADER + count * WORD).next_multiple_of(64);
+        all[c] = Geometry { size, count: blocks, first, reciprocal: (1_u64 << 32).div_ceil(size) };
         assert!(count >= 2 && (size < 64 || size.is_multiple_of(64)));
         c += 1;
     }
@@ -105,13 +108,57 @@ impl Class {
     #[inline]
     pub(crate) fn block_of(self, at: u64) -> Option<u32> {
         let g = &GEOMETRY[self.index()];
-        let from = at.checked_sub(g.first)?;
-        let i = u32::try_from(from / g.size).ok()?;
-        (from.is_multiple_of(g.size) && i < g.count).then_some(i)
+        let from = at.checked_sub(g.first).filter(|&f| f < SPAN)?;
+        let i = from * g.reciprocal >> 32;
+        #[expect(clippy::cast_possible_truncation, reason = "compared with the count")]
+        (i * g.size == from && i < u64::from(g.count)).then_some(i as u32)
     }
 
     /// The bytes at a slab's start that must be zero before it is published (S1).
     pub(crate) fn prefix(self) -> u64 {
         GEOMETRY[self.index()].first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_lie_behind_the_tags_and_inside_the_span() {
+        for c in 0..CLASSES as u64 {
+            let class = Class::from_index(c).unwrap();
+            let last = class.count() - 1;
+            assert!(class.tag_at(last) + WORD <= class.block_at(0));
+            assert!(class.block_at(last) + class.size() <= SPAN);
+            assert!(class.size() < 64 || class.block_at(0).is_multiple_of(64));
+        }
+        assert!(Class::from_index(CLASSES as u64).is_none());
+    }
+
+    #[test]
+    fn a_block_is_found_at_its_first_byte_and_nowhere_else() {
+        for c in 0..CLASSES as u64 {
+            let class = Class::from_index(c).unwrap();
+            let mut found = 0;
+            for at in 0..SPAN {
+                if let Some(i) = class.block_of(at) {
+                    assert_eq!(class.block_at(i), at);
+                    found += 1;
+                }
+            }
+            assert_eq!(found, class.count());
+            assert_eq!(class.block_of(u64::MAX), None);
+        }
+    }
+
+    #[test]
+    fn the_class_of_a_length_is_the_smallest_that_holds_it() {
+        for len in 0..=LARGEST {
+            let class = Class::for_len(len).unwrap();
+            let best = SIZES.iter().position(|&s| s >= len).unwrap();
+            assert_eq!(class.index(), best, "{len}");
+        }
+        assert_eq!(Class::for_len(LARGEST + 1), None);
     }
 }

@@ -17,7 +17,8 @@
 //! # Invariants
 //! T1. A transition away from `OWNED` is a CAS from the exact word, so that of several takers one wins, and a stale
 //!     reference (another generation, another owner) wins nothing.
-//! T2. The generation grows with each `FREE` to `OWNED`.
+//! T2. The generation grows with each `FREE` to `OWNED` and with each claim, so that of two threads of one process that
+//!     claim a block of their own process one wins.
 //! T3. `SHARED` words and the cells that they count change under the holders lock only.
 //!
 //! # Memory ordering
@@ -96,6 +97,12 @@ impl Tag {
     #[inline]
     pub(crate) fn owner(self) -> Option<ProcessId> {
         (self.state() == OWNED).then(|| ProcessId::from_word(self.rest()))
+    }
+
+    /// Whether this is the tag of a block of `generation`, or of the same block after a few claims of it.
+    pub(crate) fn continues(self, generation: u32) -> bool {
+        const CLAIMS: u32 = 1024;
+        self.generation().wrapping_sub(generation) & GENERATION < CLAIMS
     }
 
     /// The count, if the state is `SHARED`.

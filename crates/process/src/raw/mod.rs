@@ -1,0 +1,3 @@
+//! What lies in the family's memory.
+
+pub(crate) mod start;

@@ -1,0 +1,66 @@
+//! What becomes of the program file, and of signals, while processes are started: tests in programs of their own.
+
+mod common;
+
+use common::watchdog;
+use polyproc_process::Process;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode};
+
+polyproc_process::init_for_tests!();
+
+#[test]
+fn children_run_the_same_code_when_the_program_was_replaced() {
+    let _dog = watchdog("replaced");
+    let copy = std::env::temp_dir().join(format!("polyproc-copy-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let out = Command::new(&copy).args(["--exact", "inner_replaced", "--ignored"]).output().unwrap();
+    let _ = std::fs::remove_file(&copy);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+#[test]
+#[ignore = "run by children_run_the_same_code_when_the_program_was_replaced"]
+fn inner_replaced() {
+    let me = std::env::current_exe().unwrap();
+    std::fs::remove_file(&me).unwrap();
+    let child = Process::spawn(|| ExitCode::from(4), ()).unwrap();
+    assert_eq!(child.join().unwrap().code(), Some(4));
+    std::fs::write(&me, "#!/bin/sh\nexit 99\n").unwrap();
+    let child = Process::spawn(|| ExitCode::from(5), ()).unwrap();
+    assert_eq!(child.join().unwrap().code(), Some(5));
+}
+
+#[test]
+fn a_status_is_known_when_sigchld_is_ignored() {
+    let _dog = watchdog("SIGCHLD");
+    let me = std::env::current_exe().unwrap();
+    let mut env = Command::new("env"); // of coreutils, which can ignore signals on a program's behalf
+    let out = env.arg("--ignore-signal=CHLD").arg(me).args(["--exact", "inner_sigchld", "--ignored"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+}
+
+#[test]
+#[ignore = "run by a_status_is_known_when_sigchld_is_ignored"]
+fn inner_sigchld() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
+    assert_ne!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << 16, 0, "ignored by `env`");
+    let bystander = Process::spawn(|| loop { std::thread::park() }, ()).unwrap();
+    let child = Process::spawn(|| ExitCode::from(6), ()).unwrap();
+    assert_eq!(child.join().unwrap().code(), Some(6));
+    // Its own children have a status even though it was started so.
+    let child = Process::spawn(
+        || {
+            let status = Command::new("sh").args(["-c", "exit 3"]).status().unwrap();
+            ExitCode::from(u8::from(status.code() == Some(3)))
+        },
+        (),
+    );
+    assert_eq!(child.unwrap().join().unwrap().code(), Some(1));
+    bystander.kill().unwrap();
+    match bystander.join() {
+        Ok(status) => assert_eq!(status.signal(), Some(9)),
+        Err(e) => assert!(e.to_string().contains("SIGCHLD"), "{e}"), // before Linux 6.15
+    }
+}

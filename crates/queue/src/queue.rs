@@ -1,0 +1,488 @@
+//! The handle of a queue; the bytes are [`RawQueue`] and [`Ring`](crate::raw::Ring).
+
+use crate::error::{GetError, PutError, QueueError};
+use crate::raw::queue::{IN_BLOCK, MOST, Parts, RawQueue};
+use crate::raw::ring::{NotNow, Owner, Take};
+use core::marker::PhantomData;
+use core::time::Duration;
+use polyproc_shm::{
+    Block, BlockRef, Codec, Family, Kind, KindHooks, Message, Object, Participant, message, register_kind,
+};
+use polyproc_sync::raw::gate::Side;
+use polyproc_sys::Deadline;
+use polyproc_sys::spin::Spin;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+use std::sync::Arc;
+
+/// A first-in-first-out queue between the processes and threads of a family, like `multiprocessing.Queue`.
+///
+/// Any number of producers and consumers. An item is any serde type; primitives, `String` and `Vec<u8>` travel without
+/// serialisation; items may carry handles (locks, other queues). Items up to 48 bytes lie in the queue's slots, larger
+/// ones in the family's memory, which grows and shrinks with them. Clones are the same queue.
+///
+/// There is no feeder thread: an item is in shared memory when `put` returns, so a process may put and exit at once, and
+/// may be joined before its items are taken.
+///
+/// # When a process dies
+/// A producer killed in `put` leaves nothing or a whole item. A consumer killed in `get` took its item or did not: at
+/// most one is missing for each killed consumer. Nothing is ever torn or doubled, and nobody waits for the dead. A
+/// *stopped* producer in the middle of `put` holds up the items behind it: the order is kept.
+///
+/// # Examples
+/// ```
+/// use polyproc_queue::Queue;
+/// let q = Queue::bounded(8)?;
+/// let producer = q.clone();
+/// std::thread::spawn(move || producer.put((1, "one".to_owned()))).join().unwrap()?;
+/// assert_eq!(q.get()?, (1, "one".to_owned()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Queue<T> {
+    object: Arc<Object>,
+    parts: Parts,
+    _items: PhantomData<fn(T) -> T>,
+}
+
+/// An item of at most eight bytes is a slot's only word beside the slot's own; all others have a word of length, and room
+/// for 48 bytes or a block's reference.
+const NARROW: usize = 2;
+const WIDE: usize = 8;
+
+impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
+    /// A queue for at most `items` items, rounded up to a power of two.
+    ///
+    /// It takes 16 bytes a slot for primitives up to eight bytes and 64 for all other types.
+    ///
+    /// # Errors
+    /// [`QueueError::Capacity`] for 0 and for more than 2^24 items; [`QueueError::Shm`] if there is no memory.
+    ///
+    /// # Examples
+    /// ```
+    /// let q = polyproc_queue::Queue::<u64>::bounded(100)?;
+    /// assert_eq!(q.capacity(), 128);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bounded(items: usize) -> Result<Self, QueueError> {
+        let capacity = (items > 0).then(|| items.checked_next_power_of_two()).flatten().map(|n| n as u64);
+        let capacity = capacity.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(items))?;
+        register();
+        let family = Family::get()?;
+        let width = if is_narrow::<T>() { NARROW } else { WIDE };
+        let slots = family.alloc(capacity * width as u64 * 8, Kind::Data)?;
+        // SAFETY: the block has `len` bytes and is this process's own.
+        unsafe { slots.as_ptr().write_bytes(0, usize::try_from(slots.len()).unwrap_or(0)) };
+        let object = Object::create(family, size_of::<RawQueue>() as u64, Kind::Queue)?;
+        // SAFETY: the object has as many bytes, all zero, mapped for ever and aligned; every field is an atomic or unused.
+        let raw = unsafe { &*object.as_ptr().cast::<RawQueue>() };
+        raw.describe(capacity, width, type_hash::<T>(), slots.into_ref());
+        Ok(Self::of(Arc::new(object)).expect("the queue was described just now"))
+    }
+
+    /// Puts an item; sleeps while the queue is full.
+    ///
+    /// # Errors
+    /// [`PutError::Message`] if the item cannot be encoded, [`PutError::Broken`].
+    ///
+    /// # Examples
+    /// ```
+    /// let q = polyproc_queue::Queue::bounded(1)?;
+    /// q.put(vec![0_u8; 100_000])?;
+    /// assert_eq!(q.get()?.len(), 100_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_deadline(item, Deadline::NEVER)
+    }
+
+    /// Puts an item if there is room for it.
+    ///
+    /// # Errors
+    /// [`PutError::Full`], and as [`Queue::put`].
+    ///
+    /// # Examples
+    /// ```
+    /// let q = polyproc_queue::Queue::bounded(1)?;
+    /// assert!(q.try_put(1).is_ok());
+    /// assert!(q.try_put(2).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_deadline(item, Deadline::PAST).map_err(|e| match e {
+            PutError::TimedOut(item) => PutError::Full(item),
+            e => e,
+        })
+    }
+
+    /// Puts an item; sleeps for `timeout` at most while the queue is full. [`Duration::MAX`] is for ever.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`], and as [`Queue::put`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let q = polyproc_queue::Queue::bounded(1)?;
+    /// q.put(1)?;
+    /// assert!(q.put_timeout(2, Duration::from_millis(5)).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_deadline(item, Deadline::after(timeout))
+    }
+
+    /// Puts an item; sleeps until `deadline` at most while the queue is full.
+    ///
+    /// # Errors
+    /// As [`Queue::put_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::Deadline;
+    /// let q = polyproc_queue::Queue::bounded(1)?;
+    /// q.put_deadline(1, Deadline::NEVER)?;
+    /// assert!(q.put_deadline(2, Deadline::PAST).unwrap_err().is_full());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn put_deadline(&self, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
+        let family = self.object.family();
+        let me = match family.participant() {
+            Ok(me) => owner(me),
+            Err(e) => return Err(PutError::Message { item, source: e.into() }),
+        };
+        let put = match Message::encode(family, &item) {
+            Ok(Message::Inline { words, .. }) if self.parts.width == NARROW => {
+                self.put_words(me, &words[..1], deadline)
+            }
+            Ok(Message::Inline { words: [a, b, c, d, e, f], len }) => {
+                self.put_words(me, &[u64::from(len), a, b, c, d, e, f], deadline)
+            }
+            Ok(Message::Block(block)) => {
+                let [a, b, c, d] = block.ref_().to_words();
+                let put = self.put_words(me, &[IN_BLOCK, a, b, c, d], deadline);
+                if put.is_ok() {
+                    block.into_ref(); // the queue's, or its consumer's already
+                }
+                put
+            }
+            Err(source) => return Err(PutError::Message { item, source }),
+        };
+        put.map_err(|e| match e {
+            NotNow::Blocked => PutError::TimedOut(item),
+            NotNow::Scribbled => PutError::Broken(item),
+        })
+    }
+
+    #[inline]
+    fn put_words(&self, me: Owner, payload: &[u64], deadline: Deadline) -> Result<(), NotNow> {
+        let Parts { raw, ring, .. } = &self.parts;
+        let _owes = raw.gate.announce();
+        match ring.put(me, payload) {
+            Err(NotNow::Blocked) if !deadline.is_past() => self.put_waiting(me, payload, deadline),
+            put => {
+                raw.gate.ring(Side::Takers);
+                put
+            }
+        }
+    }
+
+    #[cold]
+    fn put_waiting(&self, me: Owner, payload: &[u64], deadline: Deadline) -> Result<(), NotNow> {
+        let Parts { raw, ring, .. } = &self.parts;
+        let mut put = Err(NotNow::Blocked);
+        let mut spin = Spin::new();
+        while put == Err(NotNow::Blocked) && spin.again() {
+            put = ring.put(me, payload);
+        }
+        if put == Err(NotNow::Blocked) {
+            let ready = || {
+                put = ring.put(me, payload);
+                put != Err(NotNow::Blocked)
+            };
+            raw.gate.wait(Side::Givers, deadline, ready, || self.settle());
+        }
+        raw.gate.ring(Side::Takers);
+        put
+    }
+
+    /// Takes the oldest item; sleeps while the queue is empty.
+    ///
+    /// # Errors
+    /// [`GetError::Message`] if the item's bytes are no `T`, [`GetError::Broken`].
+    ///
+    /// # Examples
+    /// ```
+    /// let q = polyproc_queue::Queue::bounded(4)?;
+    /// q.put('a')?;
+    /// assert_eq!(q.get()?, 'a');
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_deadline(Deadline::NEVER)
+    }
+
+    /// Takes the oldest item if there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`], and as [`Queue::get`].
+    ///
+    /// # Examples
+    /// ```
+    /// let q = polyproc_queue::Queue::<u64>::bounded(4)?;
+    /// assert!(q.try_get().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_deadline(Deadline::PAST).map_err(|e| match e {
+            GetError::TimedOut => GetError::Empty,
+            e => e,
+        })
+    }
+
+    /// Takes the oldest item; sleeps for `timeout` at most while the queue is empty. [`Duration::MAX`] is for ever.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], and as [`Queue::get`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_queue::GetError;
+    /// use std::time::Duration;
+    /// let q = polyproc_queue::Queue::<u64>::bounded(4)?;
+    /// assert!(matches!(q.get_timeout(Duration::from_millis(5)), Err(GetError::TimedOut)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_deadline(Deadline::after(timeout))
+    }
+
+    /// Takes the oldest item; sleeps until `deadline` at most while the queue is empty.
+    ///
+    /// # Errors
+    /// As [`Queue::get_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::Deadline;
+    /// let q = polyproc_queue::Queue::bounded(4)?;
+    /// q.put(5)?;
+    /// assert_eq!(q.get_deadline(Deadline::NEVER)?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn get_deadline(&self, deadline: Deadline) -> Result<T, GetError> {
+        let family = self.object.family();
+        let mut taken = Taken { words: [0; WIDE - 1], block: None };
+        let got = {
+            let _owes = self.parts.raw.gate.announce();
+            match taken.get(&self.parts, family) {
+                Err(NotNow::Blocked) if !deadline.is_past() => self.get_waiting(&mut taken, deadline),
+                got => {
+                    self.parts.raw.gate.ring(Side::Givers);
+                    got
+                }
+            }
+        };
+        match got {
+            Ok(()) => taken.decode(family, self.parts.width),
+            Err(NotNow::Blocked) => Err(GetError::TimedOut),
+            Err(NotNow::Scribbled) => Err(GetError::Broken),
+        }
+    }
+
+    #[cold]
+    fn get_waiting(&self, taken: &mut Taken, deadline: Deadline) -> Result<(), NotNow> {
+        let family = self.object.family();
+        let Parts { raw, .. } = &self.parts;
+        let mut got = Err(NotNow::Blocked);
+        let mut spin = Spin::new();
+        while got == Err(NotNow::Blocked) && spin.again() {
+            got = taken.get(&self.parts, family);
+        }
+        if got == Err(NotNow::Blocked) {
+            let ready = || {
+                got = taken.get(&self.parts, family);
+                got != Err(NotNow::Blocked)
+            };
+            raw.gate.wait(Side::Takers, deadline, ready, || self.settle());
+        }
+        raw.gate.ring(Side::Givers);
+        got
+    }
+}
+
+impl<T> Queue<T> {
+    /// Rings for each side that has something to do.
+    fn settle(&self) {
+        let Parts { raw, ring, .. } = &self.parts;
+        if ring.has_message(is_dead(self.object.family())) {
+            raw.gate.ring(Side::Takers);
+        }
+        if ring.has_room() {
+            raw.gate.ring(Side::Givers);
+        }
+    }
+
+    /// How many items the queue holds at most.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_queue::Queue::<u8>::bounded(3)?.capacity(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        usize::try_from(self.parts.ring.capacity()).unwrap_or(usize::MAX)
+    }
+
+    /// How many items it holds; items that are being put or taken count or not, and it may be wrong by the time you look.
+    ///
+    /// ```
+    /// let q = polyproc_queue::Queue::bounded(3)?;
+    /// q.put(1)?;
+    /// assert_eq!(q.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.parts.ring.len()).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it holds no item; may be wrong by the time you look.
+    ///
+    /// ```
+    /// assert!(polyproc_queue::Queue::<u8>::bounded(3)?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.ring.is_empty()
+    }
+
+    fn of(object: Arc<Object>) -> Option<Self> {
+        let parts = RawQueue::at(object.family(), object.offset()).ok().flatten()?;
+        Some(Self { object, parts, _items: PhantomData })
+    }
+}
+
+/// A message between the slot and the value.
+struct Taken {
+    words: [u64; WIDE - 1],
+    block: Option<Block>,
+}
+
+impl Taken {
+    #[inline]
+    fn get(&mut self, parts: &Parts, family: &'static Family) -> Result<(), NotNow> {
+        let block = &mut self.block;
+        parts.ring.get(&mut self.words[..parts.width - 1], is_dead(family), |payload| {
+            if payload.len() == NARROW - 1 || payload[0] & IN_BLOCK == 0 {
+                return Take::Yes;
+            }
+            // Whoever claims the block has the message; a consumer that died after it did took it with it.
+            match family.claim(reference(payload)) {
+                Ok(claimed) => {
+                    *block = Some(claimed);
+                    Take::Claimed
+                }
+                Err(_) => Take::Skip,
+            }
+        })
+    }
+
+    #[inline]
+    fn decode<T: DeserializeOwned + 'static>(self, family: &'static Family, width: usize) -> Result<T, GetError> {
+        let [first, rest @ ..] = self.words;
+        if let Some(block) = self.block {
+            return Ok(message::decode_block(block)?);
+        }
+        if width == NARROW {
+            return Ok(message::decode_inline(family, &[first, 0, 0, 0, 0, 0], size_of::<T>())?);
+        }
+        Ok(message::decode_inline(family, &rest, usize::try_from(first).unwrap_or(usize::MAX))?)
+    }
+}
+
+fn reference(payload: &[u64]) -> BlockRef {
+    BlockRef::from_words(core::array::from_fn(|i| payload.get(i + 1).copied().unwrap_or(0)))
+}
+
+fn owner(p: Participant) -> Owner {
+    Owner::new(p.slot, p.generation)
+}
+
+fn is_dead(family: &'static Family) -> impl Fn(Owner) -> bool {
+    |owner| !family.is_alive(Participant { slot: owner.slot(), generation: owner.generation() })
+}
+
+fn is_narrow<T: 'static>() -> bool {
+    matches!(Codec::of::<T>(), Codec::Raw { size } if size <= 8)
+}
+
+/// A number that stands for the type of the items; the same in all processes of a family, which run the same program.
+fn type_hash<T: 'static>() -> u64 {
+    use core::hash::{Hash, Hasher};
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    (core::any::type_name::<T>(), size_of::<T>()).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Tells the family what a queue owns: its slots and the blocks of its messages.
+fn register() {
+    register_kind(Kind::Queue, KindHooks { trace, drop: drain });
+}
+
+fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
+    let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
+    name(parts.slots);
+    if parts.width > NARROW {
+        parts.ring.for_each(&mut [0; WIDE - 1], |payload| {
+            if payload[0] & IN_BLOCK != 0 {
+                name(reference(payload));
+            }
+        });
+    }
+}
+
+fn drain(family: &'static Family, offset: u64) {
+    let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
+    let mut taken = Taken { words: [0; WIDE - 1], block: None };
+    while taken.get(&parts, family).is_ok() {
+        taken.block = None;
+    }
+    drop(family.claim(parts.slots));
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { object: Arc::clone(&self.object), parts: self.parts, _items: PhantomData }
+    }
+}
+
+impl<T> core::fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len()).field("capacity", &self.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        message::serialize_handle(&self.object, serializer)
+    }
+}
+
+impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        register();
+        let queue = Self::of(message::deserialize_handle(Kind::Queue, deserializer)?)
+            .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
+        if queue.parts.kind != type_hash::<T>() {
+            let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());
+            return Err(de::Error::custom(text));
+        }
+        Ok(queue)
+    }
+}

@@ -1,0 +1,465 @@
+//! The slotring: a bounded queue for any number of producers and consumers, where the claim of a slot names its owner.
+//!
+//! # State
+//! A position is a number that grows for ever; position `p` lives in slot `p mod capacity`, in turn `p / capacity`.
+//! Each slot starts with one word, which alone decides what the slot holds:
+//!
+//! | bits | name | meaning |
+//! |---|---|---|
+//! | 0..2 | phase | `FREE`, `WRITING`, `FULL` |
+//! | 2..16 | slot of the owner | while `WRITING`: the participant that writes |
+//! | 16..32 | generation of the owner | … which of the threads that had that participant slot |
+//! | 32..64 | turn | modulo 2^32 |
+//!
+//! `tail` and `head` are hints: some position that was next to be put, or taken, a moment ago.
+//!
+//! # Transitions
+//! ```text
+//! put    FREE(t) -> WRITING(t, me) -> payload -> FULL(t)             one RMW, then a store
+//! get    FULL(t): read the payload; CAS FULL(t) -> FREE(t + 1)       one RMW; if it fails the payload is not used
+//! skip   WRITING(t, dead) -> FREE(t + 1)                             by any consumer that gets there
+//! ```
+//!
+//! # Invariants
+//! S1. Position p is claimed only after p - 1 was: a producer moves on from p only when the slot's word proves that p is
+//!     claimed (same turn and not `FREE`, or a later turn), and jumps no further than the next position so proven.
+//! S2. Likewise for taking: a consumer moves on from p only when the slot proves that p was taken or skipped.
+//! S3. A hint is written by whoever has just claimed, or taken, the position before it: it may be behind, never ahead.
+//! S4. From `WRITING` to `FULL` only the owner changes the slot; if the owner is dead nobody does, and it is skipped.
+//! S5. A message is in the queue from the store of `FULL` to the CAS of its taker: the two commit points.
+//!
+//! # Memory ordering
+//! Q1. The release store of `FULL` pairs with the acquire load in `get`: publishes the payload.
+//! Q2. The release CAS `FULL -> FREE` pairs with the acquire CAS `FREE -> WRITING` of the next turn: the payload was read
+//!     before it is overwritten. Reads of a payload are atomic word by word; what was read is used only if the word of
+//!     the slot did not change meanwhile.
+//! Q3. Hints are stored with release and loaded with acquire, and so are the words on the way: whoever comes to a position
+//!     sees what proved the one before it, hence never a word that is a turn too old.
+//! Gates are not rung here; the callers do, with an announcement around it.
+//!
+//! # If a process dies
+//! A producer before `WRITING`: nothing happened. In `WRITING`: the message never was; the slot is skipped once the
+//! participant registry says that the thread is dead. After `FULL`: delivered. A consumer before the CAS: not taken; after
+//! it: taken, and lost with the consumer, one message at most. Nobody reads a message twice, or half.
+//! A stopped producer in `WRITING` holds the queue up, since the order is kept.
+//!
+//! # Sources
+//! Vyukov's bounded queue; the owner in the slot word instead of a ticket makes every claim attributable.
+
+use polyproc_sys::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+const FREE: u64 = 0; // the zero page is a ring of free slots in turn 0
+const WRITING: u64 = 1;
+const FULL: u64 = 2;
+const PHASE: u64 = 3;
+const OWNER_SHIFT: u32 = 2;
+const TURN_SHIFT: u32 = 32;
+/// Steps that one call follows the words of the slots before it says "not now": words that somebody scribbled over must
+/// not keep it for ever.
+const PATIENCE: u32 = 1 << 16;
+
+/// A thread that claims slots, as it stands in a slot's word: 14 bits of participant slot, 16 bits of generation.
+///
+/// ```
+/// use polyproc_queue::raw::ring::Owner;
+/// let owner = Owner::new(5, 7);
+/// assert_eq!((owner.slot(), owner.generation()), (5, 7));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(u32);
+
+impl Owner {
+    const BITS: u32 = 30;
+
+    /// The owner with participant slot `slot`, of which 14 bits count, in its `generation`.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(1, 2).slot(), 1);
+    /// ```
+    #[must_use]
+    pub const fn new(slot: u16, generation: u16) -> Self {
+        Self((slot as u32 & 0x3fff) | (generation as u32) << 14)
+    }
+
+    /// The participant slot.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(9, 0).slot(), 9);
+    /// ```
+    #[must_use]
+    pub const fn slot(self) -> u16 {
+        (self.0 & 0x3fff) as u16
+    }
+
+    /// The generation of the participant slot.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(0, 9).generation(), 9);
+    /// ```
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "30 bits less 14 are 16")]
+    pub const fn generation(self) -> u16 {
+        (self.0 >> 14) as u16
+    }
+}
+
+/// What a consumer decided about a payload that it has read.
+///
+/// ```
+/// use polyproc_queue::raw::ring::Take;
+/// assert_ne!(Take::Yes, Take::Skip);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// It wants the message: the CAS on the slot decides whether it gets it.
+    Yes,
+    /// It has the message already, by claiming the block that the payload names: the slot is only cleared.
+    Claimed,
+    /// Another consumer claimed the block and has not cleared the slot yet: it is cleared for it.
+    Skip,
+}
+
+/// Why a put or a get did not happen.
+///
+/// ```
+/// use polyproc_queue::raw::ring::NotNow;
+/// assert_ne!(NotNow::Blocked, NotNow::Scribbled);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotNow {
+    /// Full, or empty; also if the next message is still being written.
+    Blocked,
+    /// The words of the slots contradict each other: somebody scribbled over them.
+    Scribbled,
+}
+
+/// A ring as one process sees it: the shared words, and a private copy of its geometry.
+///
+/// ```
+/// use polyproc_queue::raw::{Ring, ring::{NotNow, Owner, Take}};
+/// use polyproc_sys::atomic::AtomicU64;
+///
+/// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+/// let words: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
+/// let ring = Ring::new(&head, &tail, &words, 4).unwrap(); // four slots of a word and one word of payload
+/// ring.put(Owner::new(1, 1), &[42]).unwrap();
+/// let mut out = [0];
+/// ring.get(&mut out, |_| false, |_| Take::Yes).unwrap();
+/// assert_eq!(out, [42]);
+/// assert_eq!(ring.get(&mut out, |_| false, |_| Take::Yes), Err(NotNow::Blocked));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    head: &'a AtomicU64,
+    tail: &'a AtomicU64,
+    words: &'a [AtomicU64],
+    /// log2 of the capacity.
+    shift: u32,
+    /// Words of a slot, its own word among them.
+    width: usize,
+}
+
+impl<'a> Ring<'a> {
+    /// A ring of `capacity` slots over `words`; `None` unless the capacity is a power of two and divides the words into
+    /// slots of two words at least.
+    ///
+    /// ```
+    /// use polyproc_queue::raw::Ring;
+    /// use polyproc_sys::atomic::AtomicU64;
+    /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// assert!(Ring::new(&head, &tail, &[], 3).is_none());
+    /// ```
+    #[must_use]
+    pub fn new(head: &'a AtomicU64, tail: &'a AtomicU64, words: &'a [AtomicU64], capacity: usize) -> Option<Self> {
+        let width = words.len().checked_div(capacity)?;
+        (capacity.is_power_of_two() && width >= 2 && width * capacity == words.len()).then(|| Self {
+            head,
+            tail,
+            words,
+            shift: capacity.trailing_zeros(),
+            width,
+        })
+    }
+
+    /// The number of slots.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::Ring;
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// assert_eq!(Ring::new(&head, &tail, &words, 1).unwrap().capacity(), 1);
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        1 << self.shift
+    }
+
+    /// Puts one message: `payload` fills the slot from its second word on, shorter than the slot if need be.
+    ///
+    /// # Errors
+    /// [`NotNow`]: the queue is full, or was scribbled over. Nothing was put.
+    ///
+    /// # Panics
+    /// If the payload is longer than a slot.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_queue::raw::{Ring, ring::{NotNow, Owner}};
+    /// use polyproc_sys::atomic::AtomicU64;
+    /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// assert_eq!(ring.put(Owner::new(1, 1), &[7]), Ok(()));
+    /// assert_eq!(ring.put(Owner::new(1, 1), &[8]), Err(NotNow::Blocked));
+    /// ```
+    #[inline]
+    pub fn put(&self, me: Owner, payload: &[u64]) -> Result<(), NotNow> {
+        assert!(payload.len() < self.width, "the payload fits a slot");
+        let writing = u64::from(me.0) << OWNER_SHIFT | WRITING;
+        let mut pos = self.tail.load(Acquire); // SYNC(Q3)
+        for _ in 0..PATIENCE {
+            let slot = self.slot(pos);
+            let word = slot[0].load(Acquire);
+            let turn = pos >> self.shift;
+            let behind = turn_of(word).wrapping_sub(low(turn)).cast_signed();
+            if behind == 0 && word & PHASE == FREE {
+                // SYNC(Q2), S1: p - 1 was claimed, or this would not be the position we came to.
+                let claim = (turn << TURN_SHIFT) | writing;
+                if slot[0].compare_exchange(word, claim, AcqRel, Relaxed).is_ok() {
+                    self.tail.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
+                    for (to, from) in slot[1..].iter().zip(payload) {
+                        to.store(*from, Relaxed);
+                    }
+                    slot[0].store((turn << TURN_SHIFT) | FULL, Release); // SYNC(Q1), S5
+                    return Ok(());
+                }
+            } else if behind < 0 {
+                // A turn behind and not free: the message of the turn before is still there. Anything else is no state
+                // of ours.
+                let full = behind == -1 && word & PHASE != FREE;
+                return Err(if full { NotNow::Blocked } else { NotNow::Scribbled });
+            } else {
+                pos = self.after(pos, word, word & PHASE == FREE);
+            }
+        }
+        Err(NotNow::Scribbled)
+    }
+
+    /// Takes the next message: copies the payload to `out` and asks `take` what to do with it.
+    ///
+    /// `dead` says whether the owner of a claim is known to be dead. `take` sees a payload that was whole and still in the
+    /// queue a moment ago; another consumer may get the message all the same, then `take` is asked about the next one.
+    ///
+    /// # Errors
+    /// [`NotNow`]: the queue is empty, or was scribbled over. Nothing was taken.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_queue::raw::{Ring, ring::{NotNow, Owner, Take}};
+    /// use polyproc_sys::atomic::AtomicU64;
+    /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// assert_eq!(ring.get(&mut [0], |_| false, |_| Take::Yes), Err(NotNow::Blocked));
+    /// ```
+    #[inline]
+    pub fn get(
+        &self,
+        out: &mut [u64],
+        dead: impl Fn(Owner) -> bool,
+        mut take: impl FnMut(&[u64]) -> Take,
+    ) -> Result<(), NotNow> {
+        let mut pos = self.head.load(Acquire); // SYNC(Q3)
+        for _ in 0..PATIENCE {
+            let slot = self.slot(pos);
+            let word = slot[0].load(Acquire); // SYNC(Q1)
+            let turn = pos >> self.shift;
+            let behind = turn_of(word).wrapping_sub(low(turn)).cast_signed();
+            let free = (turn.wrapping_add(1) << TURN_SHIFT) | FREE;
+            if behind == 0 && word & PHASE == FULL {
+                for (to, from) in out.iter_mut().zip(&slot[1..]) {
+                    *to = from.load(Relaxed);
+                }
+                polyproc_sys::atomic::fence(Acquire); // the payload was read before the word is read again
+                if slot[0].load(Relaxed) != word {
+                    continue;
+                }
+                let decision = take(out);
+                let cleared = slot[0].compare_exchange(word, free, AcqRel, Relaxed).is_ok(); // SYNC(Q2), S5
+                if cleared {
+                    self.head.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
+                }
+                if decision == Take::Claimed || (decision == Take::Yes && cleared) {
+                    return Ok(());
+                }
+            } else if behind == 0 && word & PHASE == WRITING {
+                if !dead(owner_of(word)) {
+                    return Err(NotNow::Blocked);
+                }
+                // S4. If the CAS fails somebody else skipped it.
+                if slot[0].compare_exchange(word, free, AcqRel, Relaxed).is_ok() {
+                    self.head.store(pos.wrapping_add(1), Release); // SYNC(Q3)
+                }
+            } else if behind == 0 && word & PHASE == FREE {
+                return Err(NotNow::Blocked);
+            } else if behind < 0 {
+                return Err(NotNow::Scribbled); // ahead of a slot that was not even put: no state of ours (S3)
+            } else {
+                pos = self.after(pos, word, true);
+            }
+        }
+        Err(NotNow::Scribbled)
+    }
+
+    /// Whether a `get` would find something: a message, or a claim whose owner is dead. May be wrong by the time you look.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::{Ring, ring::Owner};
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// assert!(!ring.has_message(|_| false));
+    /// ring.put(Owner::new(1, 1), &[7]).unwrap();
+    /// assert!(ring.has_message(|_| false));
+    /// ```
+    #[must_use]
+    pub fn has_message(&self, dead: impl Fn(Owner) -> bool) -> bool {
+        let pos = self.next(self.head, true);
+        let word = self.slot(pos)[0].load(Relaxed);
+        turn_of(word) == low(pos >> self.shift)
+            && match word & PHASE {
+                FULL => true,
+                WRITING => dead(owner_of(word)),
+                _ => false,
+            }
+    }
+
+    /// Whether a `put` would find room. May be wrong by the time you look.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::{Ring, ring::Owner};
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// assert!(ring.has_room());
+    /// ring.put(Owner::new(1, 1), &[7]).unwrap();
+    /// assert!(!ring.has_room());
+    /// ```
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let pos = self.next(self.tail, false);
+        let word = self.slot(pos)[0].load(Relaxed);
+        turn_of(word) == low(pos >> self.shift) && word & PHASE == FREE
+    }
+
+    /// The number of messages, those that are being put or taken counted or not: in `0..=capacity`, and exact while nobody
+    /// puts or takes.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::{Ring, ring::Owner};
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// ring.put(Owner::new(1, 1), &[7]).unwrap();
+    /// assert_eq!(ring.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let head = self.next(self.head, true);
+        self.next(self.tail, false).saturating_sub(head).min(self.capacity())
+    }
+
+    /// Whether [`Ring::len`] is 0.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::Ring;
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// assert!(Ring::new(&head, &tail, &words, 1).unwrap().is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `each` with the payload of every message that is in the queue: for whoever looks for what the queue refers to.
+    ///
+    /// ```
+    /// # use polyproc_queue::raw::{Ring, ring::Owner};
+    /// # use polyproc_sys::atomic::AtomicU64;
+    /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
+    /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
+    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// ring.put(Owner::new(1, 1), &[7]).unwrap();
+    /// let mut seen = vec![];
+    /// ring.for_each(&mut [0], |payload| seen.push(payload[0]));
+    /// assert_eq!(seen, [7]);
+    /// ```
+    pub fn for_each(&self, buffer: &mut [u64], mut each: impl FnMut(&[u64])) {
+        for slot in self.words.chunks_exact(self.width) {
+            loop {
+                let word = slot[0].load(Acquire);
+                if word & PHASE != FULL {
+                    break;
+                }
+                for (to, from) in buffer.iter_mut().zip(&slot[1..]) {
+                    *to = from.load(Relaxed);
+                }
+                polyproc_sys::atomic::fence(Acquire);
+                if slot[0].load(Relaxed) == word {
+                    each(buffer);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The next position to put or take, read from `hint` on.
+    fn next(&self, hint: &AtomicU64, taking: bool) -> u64 {
+        let mut pos = hint.load(Acquire); // SYNC(Q3)
+        for _ in 0..PATIENCE {
+            let word = self.slot(pos)[0].load(Acquire);
+            let behind = turn_of(word).wrapping_sub(low(pos >> self.shift)).cast_signed();
+            if behind < 0 || (behind == 0 && (taking || word & PHASE == FREE)) {
+                break;
+            }
+            pos = self.after(pos, word, taking || word & PHASE == FREE);
+        }
+        pos
+    }
+
+    /// The position after the last one that the slot of `pos` proves to be claimed (or taken): that of the slot's turn, or
+    /// of the turn before if the slot is `before` that (S1, S2).
+    #[inline]
+    fn after(&self, pos: u64, word: u64, before: bool) -> u64 {
+        let turns = turn_of(word).wrapping_sub(low(pos >> self.shift));
+        pos.wrapping_add(u64::from(turns.wrapping_sub(u32::from(before))) << self.shift).wrapping_add(1)
+    }
+
+    #[inline]
+    fn slot(&self, pos: u64) -> &'a [AtomicU64] {
+        let at = low(pos) as usize & ((1 << self.shift) - 1);
+        &self.words[at * self.width..][..self.width]
+    }
+}
+
+fn turn_of(word: u64) -> u32 {
+    (word >> TURN_SHIFT) as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "turns are counted modulo 2^32")]
+fn low(n: u64) -> u32 {
+    n as u32
+}
+
+fn owner_of(word: u64) -> Owner {
+    Owner(low(word >> OWNER_SHIFT) & ((1 << Owner::BITS) - 1))
+}

@@ -1,0 +1,106 @@
+//! The family's table of functions: what a message may ask another process to call.
+
+use crate::error::ShmError;
+use crate::family::Family;
+use crate::raw::layout::FUNCTIONS;
+use polyproc_sys::atomic::Ordering::{Acquire, Release};
+use std::hash::{DefaultHasher, Hasher};
+
+/// A function, as it is entered in the family's table.
+///
+/// ```
+/// use polyproc_shm::{Entry, Family};
+/// let family = Family::get()?;
+/// let entry = Entry { code: 0x1000, target: 0x2000, hash: 42 };
+/// let index = family.enter_function(entry)?;
+/// assert_eq!(family.function(index, 42)?, entry);
+/// assert!(family.function(index, 43).is_err());
+/// # Ok::<(), polyproc_shm::ShmError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// Where the trampoline lies, relative to an anchor in the executable.
+    pub code: u64,
+    /// Where the function lies that it calls, likewise.
+    pub target: u64,
+    /// A hash of the types of argument and result.
+    pub hash: u64,
+}
+
+impl Family {
+    /// Enters a function, or finds it: the same entry has the same index in all processes of the family.
+    ///
+    /// # Errors
+    /// [`ShmError::TooManyFunctions`] if the table has 1024 entries.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::{Entry, Family};
+    /// let family = Family::get()?;
+    /// let entry = Entry { code: 1, target: 2, hash: 3 };
+    /// assert_eq!(family.enter_function(entry)?, family.enter_function(entry)?);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn enter_function(&'static self, entry: Entry) -> Result<u32, ShmError> {
+        let same = |i| self.map.function(i).read()[..3] == [entry.code, entry.target, entry.hash];
+        let known = |from, to| (from..to).find(|&i| same(i) && self.read(i) == Some(entry));
+        let complete = || self.map.header().functions.load(Acquire).min(FUNCTIONS); // SYNC(E1)
+        let before = complete();
+        if let Some(index) = known(0, before) {
+            return Ok(index);
+        }
+        self.with_holders(|_| {
+            let index = complete();
+            if let Some(index) = known(0, index) {
+                return Ok(index);
+            }
+            if index == FUNCTIONS {
+                return Err(ShmError::TooManyFunctions);
+            }
+            let Entry { code, target, hash } = entry;
+            self.map.function(index).write([code, target, hash, self.mac(index, entry)]);
+            self.map.header().functions.store(index + 1, Release); // SYNC(E1)
+            Ok(index)
+        })
+    }
+
+    /// The function with this index, if its types have this hash and nobody has tampered with the entry.
+    ///
+    /// # Errors
+    /// [`ShmError::BadFunction`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::{Family, ShmError};
+    /// assert!(matches!(Family::get()?.function(999_999, 1), Err(ShmError::BadFunction { .. })));
+    /// # Ok::<(), ShmError>(())
+    /// ```
+    pub fn function(&self, index: u32, hash: u64) -> Result<Entry, ShmError> {
+        let bad = ShmError::BadFunction { index };
+        if index >= self.map.header().functions.load(Acquire).min(FUNCTIONS) {
+            return Err(bad); // SYNC(E1)
+        }
+        self.read(index).filter(|e| e.hash == hash).ok_or(bad)
+    }
+
+    /// How many functions have been entered.
+    pub(crate) fn functions(&self) -> u32 {
+        self.map.header().functions.load(Acquire).min(FUNCTIONS)
+    }
+
+    /// The entry, if its check is right (F1).
+    fn read(&self, index: u32) -> Option<Entry> {
+        let [code, target, hash, mac] = self.map.function(index).read();
+        let entry = Entry { code, target, hash };
+        (self.mac(index, entry) == mac).then_some(entry)
+    }
+
+    /// `SipHash` of everything, keyed by the family's secret in front.
+    fn mac(&self, index: u32, entry: Entry) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for word in [self.secret(), u64::from(index), entry.code, entry.target, entry.hash, self.secret()] {
+            hasher.write_u64(word);
+        }
+        hasher.finish()
+    }
+}

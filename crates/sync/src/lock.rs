@@ -1,0 +1,293 @@
+//! The handle of a lock and its guard; the bytes are [`RawLock`].
+
+use crate::raw::RawLock;
+use crate::raw::lock::NotLocked;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::time::Duration;
+use polyproc_shm::{Family, Kind, Object, ShmError, message};
+use polyproc_sys::{Deadline, robust};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
+
+/// A lock between the threads and processes of a family, like `multiprocessing.Lock`.
+///
+/// Clones are the same lock, and so are the copies that arrive in other processes. 40 bytes of shared memory, no file
+/// descriptor. Unlike Python's, it is released by the thread that took it, by dropping the guard.
+///
+/// # Fairness
+/// None: a thread that comes by may take a lock that was just given up before a sleeper wakes. A waiter spins a little
+/// (not where there is one CPU), then sleeps in the kernel. No system call where nobody waits. Up to 32,767 waiters sleep;
+/// more look every millisecond.
+///
+/// # When a process dies
+/// See the [crate's page](crate#what-a-death-does): nobody ever waits for a dead holder. A forked child that inherits a
+/// guard does not hold the lock: dropping that guard does nothing.
+///
+/// # Examples
+/// ```
+/// use polyproc_sync::Lock;
+/// use std::time::Duration;
+/// let lock = Lock::new()?;
+/// let guard = lock.lock();
+/// let other = lock.clone();
+/// let waited = std::thread::spawn(move || other.lock_timeout(Duration::from_millis(10)).is_err());
+/// assert!(waited.join().unwrap());
+/// drop(guard);
+/// # Ok::<(), polyproc_shm::ShmError>(())
+/// ```
+#[derive(Clone)]
+pub struct Lock {
+    object: Arc<Object>,
+}
+
+/// Why a lock was not got, or was got with a warning.
+///
+/// ```
+/// use polyproc_sync::{Lock, LockError};
+/// let lock = Lock::new()?;
+/// let _held = lock.lock();
+/// assert!(matches!(lock.lock_timeout(std::time::Duration::ZERO), Err(LockError::Mine)));
+/// # Ok::<(), polyproc_shm::ShmError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// The time is up and somebody else still holds the lock.
+    #[error("the lock is held by somebody else and the time is up")]
+    TimedOut,
+    /// The calling thread holds the lock itself: drop the guard first.
+    #[error("this thread holds the lock already: drop its guard before you lock again")]
+    Mine,
+}
+
+/// What [`Lock::lock_checked`] returns if the previous holder died: the lock is held all the same.
+///
+/// ```
+/// use polyproc_sync::Lock;
+/// let lock = Lock::new()?;
+/// match lock.lock_checked() {
+///     Ok(guard) => assert!(!guard.recovered()),
+///     Err(died) => {
+///         // … look at what the lock protects, repair it …
+///         died.make_consistent();
+///     }
+/// }
+/// # Ok::<(), polyproc_shm::ShmError>(())
+/// ```
+#[must_use = "the lock is held until this is dropped"]
+pub struct OwnerDied<'a>(LockGuard<'a>);
+
+impl Lock {
+    /// A new lock, held by nobody.
+    ///
+    /// # Errors
+    /// [`ShmError`]: the family has no memory left, or this process belongs to a family that it has not joined.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(polyproc_sync::Lock::new()?.try_lock().is_some());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn new() -> Result<Self, ShmError> {
+        // Fresh memory of this kind is zero, or a lock that was given up: both are free locks.
+        let object = Object::create(Family::get()?, size_of::<RawLock>() as u64, Kind::Lock)?;
+        Ok(Self { object: Arc::new(object) })
+    }
+
+    /// Takes the lock; sleeps until it is free.
+    ///
+    /// # Panics
+    /// If this thread holds the lock already (it would wait for ever), or 128 others.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = polyproc_sync::Lock::new()?;
+    /// let guard = lock.lock();
+    /// assert!(!guard.recovered());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[inline]
+    pub fn lock(&self) -> LockGuard<'_> {
+        match self.lock_deadline(Deadline::NEVER) {
+            Ok(guard) => guard,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// ```
+    /// let lock = polyproc_sync::Lock::new()?;
+    /// assert!(lock.try_lock().is_some());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Option<LockGuard<'_>> {
+        self.lock_deadline(Deadline::PAST).ok()
+    }
+
+    /// Takes the lock; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread holds it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// let lock = polyproc_sync::Lock::new()?;
+    /// assert!(lock.lock_timeout(Duration::from_secs(1)).is_ok());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
+        self.lock_deadline(Deadline::after(timeout))
+    }
+
+    /// Takes the lock; sleeps until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`Lock::lock_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::Deadline;
+    /// let lock = polyproc_sync::Lock::new()?;
+    /// assert!(lock.lock_deadline(Deadline::NEVER).is_ok());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[inline]
+    pub fn lock_deadline(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
+        // SAFETY: the object holds a lock (its kind says so) in memory that stays mapped and of that kind.
+        match unsafe { RawLock::lock(self.raw(), deadline) } {
+            Ok(how) => Ok(LockGuard {
+                lock: self,
+                thread: robust::thread_id(),
+                recovered: how.recovered,
+                unrepaired: Cell::new(false),
+                _local: PhantomData,
+            }),
+            Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
+            Err(NotLocked::Mine) => Err(LockError::Mine),
+        }
+    }
+
+    /// As [`Lock::lock`], for those who must repair what a dead holder left: tells them by `Err`, and tells whoever comes
+    /// next again until somebody calls [`OwnerDied::make_consistent`].
+    ///
+    /// # Errors
+    /// [`OwnerDied`]: the lock is held, and its previous holder died.
+    ///
+    /// # Panics
+    /// As [`Lock::lock`].
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(polyproc_sync::Lock::new()?.lock_checked().is_ok());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<'_>> {
+        let guard = self.lock();
+        if guard.recovered {
+            guard.unrepaired.set(true);
+            return Err(OwnerDied(guard));
+        }
+        Ok(guard)
+    }
+
+    #[inline]
+    fn raw(&self) -> *const RawLock {
+        self.object.as_ptr().cast_const().cast()
+    }
+}
+
+impl core::fmt::Debug for Lock {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // SAFETY: as in `lock_deadline`; the lock is only looked at.
+        let owner = unsafe { &*self.raw() }.owner();
+        f.debug_struct("Lock").field("owner", &owner).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Lock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        message::serialize_handle(&self.object, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        message::deserialize_handle(Kind::Lock, deserializer).map(|object| Self { object })
+    }
+}
+
+/// Holds a [`Lock`] until it is dropped.
+///
+/// It stays on the thread that took the lock:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// let lock = polyproc_sync::Lock::new().unwrap();
+/// send(lock.lock());
+/// ```
+#[must_use = "the lock is given up as soon as the guard is dropped"]
+pub struct LockGuard<'a> {
+    lock: &'a Lock,
+    thread: u32,
+    recovered: bool,
+    /// Whether the next holder is to be told of the death again.
+    unrepaired: Cell<bool>,
+    /// The kernel marks the lock when this thread dies, no other.
+    _local: PhantomData<*mut ()>,
+}
+
+impl LockGuard<'_> {
+    /// Whether the previous holder died, or left the lock unrepaired: what it protects may be half changed.
+    ///
+    /// ```
+    /// assert!(!polyproc_sync::Lock::new()?.lock().recovered());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
+}
+
+impl<'a> OwnerDied<'a> {
+    /// Says that what the lock protects is whole again: the next holder is not told any more.
+    ///
+    /// ```
+    /// let lock = polyproc_sync::Lock::new()?;
+    /// if let Err(died) = lock.lock_checked() {
+    ///     let guard = died.make_consistent();
+    ///     assert!(guard.recovered());
+    /// }
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn make_consistent(self) -> LockGuard<'a> {
+        self.0.unrepaired.set(false);
+        self.0
+    }
+}
+
+impl Drop for LockGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if robust::thread_id() == self.thread {
+            // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
+            unsafe { RawLock::unlock(self.lock.raw(), self.unrepaired.get()) };
+        } // else a copy in a forked child, which does not hold the lock
+    }
+}
+
+impl core::fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LockGuard").field("recovered", &self.recovered).finish_non_exhaustive()
+    }
+}
+
+impl core::fmt::Debug for OwnerDied<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("OwnerDied(..)")
+    }
+}
