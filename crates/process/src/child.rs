@@ -14,8 +14,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How long [`Child::started`] sleeps at first before it looks whether the child is dead; doubled each time.
+/// How long [`Child::started`] sleeps at first before it looks whether the child is dead; doubled each time up
+/// to [`LAST_LOOK`].
 const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(16);
 
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -192,7 +194,7 @@ impl Child {
                 Some(word) => drop(futex::wait(word, OFFERED, limit)),
                 None => drop(self.system.wait(deadline)?), // it will not work: it is about to end
             }
-            pause = futex::tick().min(2 * pause);
+            pause = LAST_LOOK.min(2 * pause);
         }
     }
 

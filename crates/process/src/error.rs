@@ -127,7 +127,7 @@ pub enum CallError {
     /// The result could not be encoded, or there is no memory for it.
     #[error("the result cannot be sent: {0}")]
     Unencodable(MessageError),
-    /// There is no such function in the family's table: the reference was damaged.
+    /// There is no such function in the family's table, because the reference was damaged; or no family.
     #[error(transparent)]
     Unknown(#[from] ShmError),
 }

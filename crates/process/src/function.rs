@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 /// let double = function::enter(|x: u64| 2 * x).unwrap();
 /// let words = double.to_words(); // … travel to another process …
 /// let family = Family::get().unwrap();
-/// let answer = FnRef::from_words(words).call(family, Message::encode(family, &21u64).unwrap()).unwrap();
+/// let answer = FnRef::from_words(words).call(Message::encode(family, &21u64).unwrap()).unwrap();
 /// assert_eq!(answer.decode::<u64>(family).unwrap(), 42);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,18 +72,19 @@ impl FnRef {
     ///
     /// let family = Family::get().unwrap();
     /// let picky = function::enter(|x: u64| assert_eq!(x, 1, "I want one")).unwrap();
-    /// let error = picky.call(family, Message::encode(family, &2u64).unwrap()).unwrap_err();
+    /// let error = picky.call(Message::encode(family, &2u64).unwrap()).unwrap_err();
     /// assert!(matches!(error, CallError::Panicked { message } if message.contains("I want one")));
     ///
     /// let forged = FnRef::from_words([77, 77]);
-    /// let error = forged.call(family, Message::encode(family, &2u64).unwrap()).unwrap_err();
+    /// let error = forged.call(Message::encode(family, &2u64).unwrap()).unwrap_err();
     /// assert!(matches!(error, CallError::Unknown(_)));
     /// ```
     #[inline]
-    pub fn call(self, family: &'static Family, args: Message) -> Result<Message, CallError> {
+    pub fn call(self, args: Message) -> Result<Message, CallError> {
         if self.role() != Role::Answer as u64 {
             return Err(self.bad().into());
         }
+        let family = Family::get()?;
         let place = self.find(family)?;
         // SAFETY: entries of this role are made by `enter` alone, with an `Answer` for their code; the entry was
         // authentic, and the address lies in the program's code.

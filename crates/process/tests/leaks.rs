@@ -117,3 +117,20 @@ fn what_a_child_never_took_comes_back() {
     }
     assert_eq!(blocks(), before, "{:?}", family.stats());
 }
+
+#[test]
+fn a_spawn_that_fails_leaves_nothing() {
+    let _alone = alone();
+    let _dog = watchdog("fails");
+    let family = Family::get().unwrap();
+    Process::spawn(|| {}, ()).unwrap().join().unwrap();
+    let before = (descriptors(), blocks());
+    for _ in 0..10 {
+        let shared = Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap()));
+        let args = (shared, vec![0; 5000]);
+        let error = Process::builder().name("a\0b").spawn(|_: Handle, _: Vec<u8>| {}, args).unwrap_err();
+        assert!(error.to_string().starts_with("posix_spawn"), "{error}");
+    }
+    assert_eq!((descriptors(), blocks()), before);
+    assert_eq!(children(), []);
+}

@@ -32,6 +32,25 @@ fn inner_replaced() {
 }
 
 #[test]
+fn a_boot_text_that_is_meant_for_others_is_ignored() {
+    let _dog = watchdog("strangers");
+    let me = std::env::current_exe().unwrap();
+    for text in ["", "nonsense", "0:1:1 0@1 64 1 name", "3:1:1 99@5 64 1 name", "3:1:1 -1@0 64 1 name"] {
+        let mut stranger = Command::new(&me);
+        stranger.args(["--exact", "inner_stranger", "--ignored"]).env(polyproc_shm::BOOT_ENV, text);
+        let out = stranger.output().unwrap();
+        assert!(out.status.success(), "{text}: {}", String::from_utf8_lossy(&out.stdout));
+    }
+}
+
+#[test]
+#[ignore = "run by a_boot_text_that_is_meant_for_others_is_ignored"]
+fn inner_stranger() {
+    assert_eq!(std::env::var_os(polyproc_shm::BOOT_ENV), None);
+    assert!(Process::spawn(|| {}, ()).unwrap().join().unwrap().success());
+}
+
+#[test]
 fn a_status_is_known_when_sigchld_is_ignored() {
     let _dog = watchdog("SIGCHLD");
     let me = std::env::current_exe().unwrap();

@@ -111,3 +111,23 @@ pub enum QueueError {
     #[error(transparent)]
     Shm(#[from] ShmError),
 }
+
+/// What can go wrong with a task board.
+///
+/// ```
+/// use polyproc_queue::BoardError;
+/// assert!(BoardError::TooLarge.to_string().contains("4 GiB"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BoardError {
+    /// The family has no memory left, or this thread cannot join it.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+    /// The results of one task exceed 4 GiB: give it fewer items.
+    #[error("the results of one task exceed 4 GiB: give it fewer items")]
+    TooLarge,
+    /// The board's bytes contradict each other: some process wrote over them.
+    #[error("the task board was scribbled over by a process that writes where it should not")]
+    Broken,
+}

@@ -163,7 +163,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
                 let [a, b, c, d] = block.ref_().to_words();
                 let put = self.put_words(me, &[IN_BLOCK, a, b, c, d], deadline);
                 if put.is_ok() {
-                    block.into_ref(); // the queue's, or its consumer's already
+                    let _ = block.into_ref(); // the queue's, or its consumer's already
                 }
                 put
             }
@@ -406,15 +406,15 @@ impl Taken {
     }
 }
 
-fn reference(payload: &[u64]) -> BlockRef {
+pub(crate) fn reference(payload: &[u64]) -> BlockRef {
     BlockRef::from_words(core::array::from_fn(|i| payload.get(i + 1).copied().unwrap_or(0)))
 }
 
-fn owner(p: Participant) -> Owner {
+pub(crate) fn owner(p: Participant) -> Owner {
     Owner::new(p.slot, p.generation)
 }
 
-fn is_dead(family: &'static Family) -> impl Fn(Owner) -> bool {
+pub(crate) fn is_dead(family: &'static Family) -> impl Fn(Owner) -> bool {
     |owner| !family.is_alive(Participant { slot: owner.slot(), generation: owner.generation() })
 }
 

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 /// Aborts the test binary if it is not dropped within a minute.
-pub struct Watchdog(#[allow(dead_code, reason = "its drop is the message")] Sender<()>);
+pub(crate) struct Watchdog(#[allow(dead_code, reason = "its drop is the message")] Sender<()>);
 
-pub fn watchdog(what: &'static str) -> Watchdog {
+pub(crate) fn watchdog(what: &'static str) -> Watchdog {
     let (alive, ended) = channel::<()>();
     std::thread::spawn(move || {
         if ended.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
@@ -23,25 +23,25 @@ pub fn watchdog(what: &'static str) -> Watchdog {
 }
 
 /// A place where processes report, and whose connections end when they do.
-pub struct Meeting {
+pub(crate) struct Meeting {
     listener: UnixListener,
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Meeting {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("polyproc-meeting-{}-{n}", std::process::id()));
         Self { listener: UnixListener::bind(&path).unwrap(), path }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.path.to_str().unwrap().to_owned()
     }
 
     /// Waits until a process has reported.
-    pub fn accept(&self) -> Guest {
+    pub(crate) fn accept(&self) -> Guest {
         Guest(self.listener.accept().unwrap().0)
     }
 }
@@ -53,17 +53,17 @@ impl Drop for Meeting {
 }
 
 /// A process that has reported.
-pub struct Guest(UnixStream);
+pub(crate) struct Guest(UnixStream);
 
 impl Guest {
     /// Waits until the process has ended.
-    pub fn gone(&mut self) {
+    pub(crate) fn gone(&mut self) {
         let mut rest = Vec::new();
         // A process that is killed with unread data on its side resets the connection: that is an end as well.
         let _ = self.0.read_to_end(&mut rest);
     }
 
-    pub fn is_there(&mut self) -> bool {
+    pub(crate) fn is_there(&mut self) -> bool {
         self.0.set_nonblocking(true).unwrap();
         let r = self.0.read(&mut [0]);
         self.0.set_nonblocking(false).unwrap();
@@ -72,18 +72,18 @@ impl Guest {
 }
 
 /// In a process: reports, until the result is dropped or the process ends.
-pub fn report(path: &str) -> UnixStream {
+pub(crate) fn report(path: &str) -> UnixStream {
     UnixStream::connect(path).unwrap()
 }
 
-pub fn busy_for_ever() -> ! {
+pub(crate) fn busy_for_ever() -> ! {
     loop {
         std::hint::spin_loop();
     }
 }
 
 /// The processes whose parent this one is, zombies too.
-pub fn children() -> Vec<u32> {
+pub(crate) fn children() -> Vec<u32> {
     let me = std::process::id();
     let all = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
     all.filter(|pid| {
@@ -95,7 +95,7 @@ pub fn children() -> Vec<u32> {
 }
 
 /// The open descriptors of this process.
-pub fn descriptors() -> Vec<String> {
+pub(crate) fn descriptors() -> Vec<String> {
     let mut all: Vec<_> = std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|e| Some(std::fs::read_link(e.ok()?.path()).ok()?.to_string_lossy().into_owned()))

@@ -37,7 +37,7 @@ pub(crate) struct RawQueue {
 
 #[derive(Debug)]
 #[repr(C, align(64))]
-struct Line(AtomicU64);
+pub(crate) struct Line(pub(crate) AtomicU64);
 
 const _: () = assert!(size_of::<RawQueue>() == 256 && core::mem::offset_of!(RawQueue, capacity) == 192);
 
