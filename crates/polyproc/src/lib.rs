@@ -1,1 +1,24 @@
-//! Multiprocessing as a native library: locks, queues, processes and pools over shared memory.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub use error::{Error, Result};
+pub use polyproc_pool::{AsyncResult, Builder as PoolBuilder, ImapUnordered, Pool, PoolError, TaskError};
+pub use polyproc_process::{
+    Builder as ProcessBuilder, CurrentProcess, Function, NotStarted, Process, ProcessError, active_children,
+    current_process, init, init_for_tests,
+};
+pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
+pub use polyproc_shm::{Family, MessageError, ShmError, Stats};
+pub use polyproc_sync::{Lock, LockError, LockGuard, OwnerDied};
+pub use polyproc_sys::{Deadline, SysError};
+
+/// The parts for whoever builds a pool, a queue or a lock of his own.
+pub mod parts {
+    pub use polyproc_process::{CallError, function, items};
+    pub use polyproc_queue::{Board, BoardError, Job, Results};
+    pub use polyproc_shm as shm;
+    pub use polyproc_sync::raw as sync;
+    pub use polyproc_sys as sys;
+}

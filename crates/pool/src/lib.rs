@@ -1,1 +1,14 @@
-//! A pool of worker processes
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batch;
+mod crew;
+mod desk;
+mod error;
+mod pool;
+mod result;
+mod worker;
+
+pub use error::{PoolError, TaskError};
+pub use pool::{Builder, Pool};
+pub use result::{AsyncResult, ImapUnordered};

@@ -142,16 +142,18 @@ pub(crate) struct Place {
     pub(crate) target: *const (),
 }
 
-/// What kind of trampoline an entry has: a bit of its hash, so that none is ever called as one of another kind.
+/// What kind of trampoline an entry has: two bits of its hash, so that none is ever called as one of another kind.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) enum Role {
     /// Made by `enter`.
     Answer = 0,
     /// Made by [`crate::task::enter`].
     Task = 1,
+    /// Made by [`crate::items::enter_items`].
+    Item = 2,
 }
-/// The bit of the hash that holds the [`Role`].
-const ROLE: u64 = 1;
+/// The bits of the hash that hold the [`Role`].
+const ROLE: u64 = 3;
 
 /// The offset that stands for "no target".
 const NO_TARGET: u64 = u64::MAX;
@@ -232,7 +234,7 @@ where
         .unwrap_or_else(|payload| Err(CallError::Panicked { message: text_of(payload) }))
 }
 
-fn text_of(payload: Box<dyn core::any::Any + Send>) -> String {
+pub(crate) fn text_of(payload: Box<dyn core::any::Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => match payload.downcast::<&'static str>() {

@@ -7,6 +7,7 @@ mod child;
 mod current;
 mod error;
 pub mod function;
+pub mod items;
 mod process;
 mod raw;
 mod registry;

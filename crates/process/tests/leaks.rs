@@ -134,3 +134,35 @@ fn a_spawn_that_fails_leaves_nothing() {
     assert_eq!((descriptors(), blocks()), before);
     assert_eq!(children(), []);
 }
+
+#[test]
+fn stress_children_are_killed_at_any_moment_of_their_start() {
+    const N: u32 = 200;
+    let _alone = alone();
+    let _dog = watchdog("any moment");
+    let family = Family::get().unwrap();
+    let take = |_: Handle, _: Vec<u8>| {
+        let _left_behind = Family::get().unwrap().alloc(5000, Kind::Data).unwrap().into_ref();
+    };
+    let spawn = || {
+        let shared = Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap()));
+        Process::spawn(take, (shared, vec![0; 5000])).unwrap()
+    };
+    spawn().join().unwrap();
+    let before = blocks();
+    let start = std::time::Instant::now();
+    spawn().join().unwrap();
+    let one = start.elapsed();
+    let mut killed = 0;
+    for n in 0..N {
+        let child = spawn();
+        let start = std::time::Instant::now();
+        while start.elapsed() < one * n / N {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        killed += u32::from(!child.join().unwrap().success());
+    }
+    assert!(killed > 0);
+    assert_eq!((blocks(), children()), (before, vec![]), "{:?}", family.stats());
+}

@@ -66,10 +66,10 @@ impl Family {
             return if kind == Kind::Data { self.take_run(len, me) } else { Err(ShmError::TooLarge { len }) };
         };
         let cursor = self.cursors.of(kind, class).load(Relaxed);
-        if let Some((span, index)) = unpack(cursor) {
-            if let Some(fresh) = self.take_at(span, index, kind, class, me) {
-                return Ok(fresh);
-            }
+        if let Some((span, index)) = unpack(cursor)
+            && let Some(fresh) = self.take_at(span, index, kind, class, me)
+        {
+            return Ok(fresh);
         }
         self.take_elsewhere(kind, class, me)
     }

@@ -87,10 +87,10 @@ impl Family {
                         f(span_offset(i) + class.block_at(index), &place, now);
                     }
                 }
-            } else if span.is_run() {
-                if let Ok(place) = self.map.place(span_offset(i)) {
-                    f(span_offset(i), &place, Tag(place.tag.load(Acquire)));
-                }
+            } else if span.is_run()
+                && let Ok(place) = self.map.place(span_offset(i))
+            {
+                f(span_offset(i), &place, Tag(place.tag.load(Acquire)));
             }
             i += 1;
         }
@@ -99,10 +99,10 @@ impl Family {
     /// Visits every cell; under the holders lock.
     pub(crate) fn for_each_cell(&self, mut f: impl FnMut(u64, &Place, Tag, &'static RawCell)) {
         self.for_each_block(|offset, place, tag| {
-            if place.kind == Kind::Cell {
-                if let Some(cell) = self.map.cell(offset) {
-                    f(offset, place, tag, cell);
-                }
+            if place.kind == Kind::Cell
+                && let Some(cell) = self.map.cell(offset)
+            {
+                f(offset, place, tag, cell);
             }
         });
     }
@@ -154,7 +154,12 @@ impl Family {
 
     /// Clears a set cell, frees its block and lowers the count of its object; under the holders lock.
     pub(crate) fn release_cell(&self, place: &Place, tag: Tag, cell: &RawCell, orphans: &mut Vec<Orphan>) {
-        let Some(record) = cell.read() else { return };
+        let (Some(record), Some(owner)) = (cell.read(), tag.owner()) else { return };
+        // First the owner: killed from here on, the cell is one that this process never finished, or never released.
+        let (me, generation) = (registered_me(), tag.generation());
+        if !self.take_over(place, (owner, generation), (me, generation)) {
+            return;
+        }
         cell.clear(); // C2: from here on the count may be one too high, which a recount sets right
         if let Ok(object) = self.map.place(record.object) {
             let now = Tag(object.tag.load(Acquire));
@@ -166,9 +171,7 @@ impl Family {
                 }
             }
         }
-        if let Some(owner) = tag.owner() {
-            self.free_block(place, tag.generation(), owner);
-        }
+        self.free_block(place, generation, me);
     }
 
     /// Makes a ticket for each of `objects`, which the message in the block (offset, generation) will carry.

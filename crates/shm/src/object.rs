@@ -59,7 +59,6 @@ impl Object {
     }
 
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "the fields, in their order")]
     pub(crate) fn held(
         family: &'static Family,
         offset: u64,
@@ -170,10 +169,10 @@ impl Drop for Object {
         }
         if self.cell.load(Acquire) == 0 {
             let Ok(place) = self.family.map.place(self.offset) else { return };
-            if let Some(hooks) = kind::hooks(self.kind) {
-                if place.tag.load(Acquire) == crate::raw::tag::Tag::owned(self.generation, self.home).0 {
-                    (hooks.drop)(self.family, self.offset);
-                }
+            if let Some(hooks) = kind::hooks(self.kind)
+                && place.tag.load(Acquire) == crate::raw::tag::Tag::owned(self.generation, self.home).0
+            {
+                (hooks.drop)(self.family, self.offset);
             }
             if self.family.free_block(&place, self.generation, self.home) {
                 return;

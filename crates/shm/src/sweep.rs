@@ -144,12 +144,13 @@ impl Family {
             |kept: &HashSet<_>, b: &(u64, Place, Tag, ProcessId)| kept.contains(&(b.0, b.2.generation(), b.3));
         let (objects, own): (Vec<_>, Vec<_>) = own.into_iter().partition(|b| kind::hooks(b.1.kind).is_some());
         for b in &objects {
-            if !is_kept(&kept, b) && self.adopt_object(b.0, &b.1, b.2, orphans) {
-                if let Some(hooks) = kind::hooks(b.1.kind) {
-                    (hooks.trace)(self, b.0, &mut |r| {
-                        kept.insert((r.offset, r.generation, r.owner));
-                    });
-                }
+            if !is_kept(&kept, b)
+                && self.adopt_object(b.0, &b.1, b.2, orphans)
+                && let Some(hooks) = kind::hooks(b.1.kind)
+            {
+                (hooks.trace)(self, b.0, &mut |r| {
+                    kept.insert((r.offset, r.generation, r.owner));
+                });
             }
         }
 
@@ -180,11 +181,11 @@ impl Family {
                 done.blocks += 1;
             }
         }
-        if let Some((pid, generation, _)) = self.map.process(p.slot).occupant() {
-            if generation == p.generation {
-                self.map.process(p.slot).release(pid, generation);
-                done.processes = 1;
-            }
+        if let Some((pid, generation, _)) = self.map.process(p.slot).occupant()
+            && generation == p.generation
+        {
+            self.map.process(p.slot).release(pid, generation);
+            done.processes = 1;
         }
         done.objects = orphans.len() as u64;
         done

@@ -86,6 +86,12 @@ impl Deadline {
         self.min(other)
     }
 
+    /// A duration in the form of a deadline: as if the clock had just started.
+    #[cfg(not(polyproc_loom))]
+    pub(crate) fn after_zero(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     #[cfg(not(polyproc_loom))]
     pub(crate) fn timespec(self) -> libc::timespec {
         const NS: u64 = 1_000_000_000;

@@ -18,6 +18,8 @@ pub mod liveness;
 pub mod memory;
 #[cfg(not(polyproc_loom))]
 pub mod process;
+#[cfg(not(polyproc_loom))]
+pub mod poll;
 pub mod robust;
 pub mod spin;
 

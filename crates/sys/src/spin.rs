@@ -19,7 +19,7 @@ pub struct Spin {
 /// Rounds of pauses; round `n` pauses 2^n times, so that all of them together take about 127 pauses.
 const PAUSING: u32 = 7;
 /// Rounds that give the CPU away after the pauses, for a partner that has none.
-const YIELDING: u32 = 2;
+const YIELDING: u32 = 8;
 
 impl Spin {
     /// A fresh budget. On a machine with one CPU it is empty: whoever is waited for could not run meanwhile.

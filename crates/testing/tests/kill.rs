@@ -9,6 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use polyproc_testing::kill::ENDED_EARLY;
 use polyproc_testing::{Kill, KillReport, LeakCheck, Scenario, Survivor, kill_at_every_instruction, runner};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -333,7 +334,9 @@ fn the_clock_of_the_vdso_does_no_harm() {
             String::from("fine")
         },
     });
-    assert!(report.count("fine") * 10 > report.points * 9, "{report}"); // the others ended early
+    // How many ended early depends on time.
+    assert!(report.count("fine") > 0, "{report}");
+    assert_eq!(report.count("fine") + report.count(ENDED_EARLY), report.points);
 }
 
 fn a_panicking_victim_is_a_failure() {

@@ -109,8 +109,7 @@ impl Class {
     pub(crate) fn block_of(self, at: u64) -> Option<u32> {
         let g = &GEOMETRY[self.index()];
         let from = at.checked_sub(g.first).filter(|&f| f < SPAN)?;
-        let i = from * g.reciprocal >> 32;
-        #[expect(clippy::cast_possible_truncation, reason = "compared with the count")]
+        let i = (from * g.reciprocal) >> 32;
         (i * g.size == from && i < u64::from(g.count)).then_some(i as u32)
     }
 

@@ -83,7 +83,6 @@ impl Tag {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "cut to 21 bits on purpose")]
     pub(crate) fn generation(self) -> u32 {
         (self.0 >> 40) as u32 & GENERATION
     }

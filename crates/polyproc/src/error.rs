@@ -1,0 +1,67 @@
+//! One error for programs that use several parts.
+
+use polyproc_pool::{PoolError, TaskError};
+use polyproc_process::ProcessError;
+use polyproc_queue::{GetError, PutError, QueueError};
+use polyproc_shm::{MessageError, ShmError};
+use polyproc_sync::LockError;
+
+/// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
+///
+/// Each operation has a narrower error of its own. An item that could not be put is dropped when its error becomes one of
+/// these: take it out before if you need it.
+///
+/// ```
+/// fn f() -> polyproc::Result<()> {
+///     polyproc::Queue::<u8>::bounded(0)?;
+///     Ok(())
+/// }
+/// assert_eq!(f().unwrap_err().to_string(), "a queue of capacity 0 cannot be made: ask for 1 to 16777216 items");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The family's memory.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+    /// A value that could not be encoded or decoded.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// A lock that was not got.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A queue that was not made.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// An item that was not put.
+    #[error("an item was not put: {0}")]
+    Put(String),
+    /// An item that was not got.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// A process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A pool.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A task.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+/// The result of a program that passes errors on with `?`.
+///
+/// ```
+/// fn f() -> polyproc::Result<usize> {
+///     Ok(polyproc::Queue::<u8>::bounded(4)?.capacity())
+/// }
+/// assert_eq!(f().unwrap(), 4);
+/// ```
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+impl<T> From<PutError<T>> for Error {
+    fn from(e: PutError<T>) -> Self {
+        Self::Put(e.to_string())
+    }
+}

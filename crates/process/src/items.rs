@@ -1,0 +1,193 @@
+//! Values one behind the other in a run of bytes, and functions that are called for each of them: for pools.
+//!
+//! Unlike a message, the bytes stand by themselves: they carry no handles.
+
+use crate::error::{CallError, ProcessError};
+use crate::function::{FnRef, Place, Role, enter_place, hash_of, text_of};
+use core::any::Any;
+use polyproc_shm::{Codec, Family, Message, MessageError, message};
+use serde::{Serialize, de::DeserializeOwned};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Adds a value to the end of `bytes`.
+///
+/// ```
+/// use polyproc_process::items;
+/// let mut bytes = Vec::new();
+/// items::push(&7_u32, &mut bytes)?;
+/// items::push(&("seven".to_owned(), 7_u8), &mut bytes)?;
+/// let mut rest = &bytes[..];
+/// assert_eq!(items::take::<u32>(&mut rest)?, 7);
+/// assert_eq!(items::take::<(String, u8)>(&mut rest)?, ("seven".to_owned(), 7));
+/// assert!(rest.is_empty());
+/// # Ok::<(), polyproc_shm::MessageError>(())
+/// ```
+///
+/// # Errors
+/// [`MessageError::Encode`] if the value's `Serialize` fails; handles do, since they travel in messages only.
+#[inline]
+pub fn push<T: Serialize + 'static>(value: &T, bytes: &mut Vec<u8>) -> Result<(), MessageError> {
+    match Codec::of::<T>() {
+        Codec::Raw { size } => {
+            // Raw values need no memory of the family: the words hold them.
+            if let Message::Inline { words, .. } = Message::encode(Family::get()?, value)? {
+                bytes.extend_from_slice(&first_bytes(words)[..size]);
+            }
+            Ok(())
+        }
+        Codec::Bytes => {
+            let any: &dyn Any = value;
+            let run: &[u8] = match any.downcast_ref::<String>() {
+                Some(text) => text.as_bytes(),
+                None => any.downcast_ref::<Vec<u8>>().map_or(&[], |bytes| bytes),
+            };
+            bytes.extend_from_slice(&(run.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(run);
+            Ok(())
+        }
+        _ => {
+            let start = bytes.len();
+            let all = core::mem::take(bytes);
+            match postcard::to_extend(value, all) {
+                Ok(all) => *bytes = all,
+                Err(e) => {
+                    bytes.truncate(start);
+                    let what = core::any::type_name::<T>();
+                    return Err(MessageError::Encode { what, why: e.to_string() });
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Takes a value off the front of `bytes`.
+///
+/// See [`push`] for an example.
+///
+/// # Errors
+/// [`MessageError::Decode`] if the bytes do not start with a `T`; they may be used up in part.
+#[inline]
+pub fn take<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, MessageError> {
+    let wrong = |why: &str| MessageError::Decode { what: core::any::type_name::<T>(), why: why.to_owned() };
+    match Codec::of::<T>() {
+        Codec::Raw { size } => {
+            let (value, rest) = bytes.split_at_checked(size).ok_or_else(|| wrong("the bytes end before it does"))?;
+            *bytes = rest;
+            let mut words = [[0; 8]; 6];
+            words.as_flattened_mut()[..size].copy_from_slice(value);
+            message::decode_inline(Family::get()?, &words.map(u64::from_le_bytes), size)
+        }
+        Codec::Bytes => {
+            let (len, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| wrong("the bytes end before its length"))?;
+            let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+            let (run, rest) = rest.split_at_checked(len).ok_or_else(|| wrong("the bytes end before it does"))?;
+            *bytes = rest;
+            let mut value = None::<T>;
+            let any: &mut dyn Any = &mut value;
+            if let Some(text) = any.downcast_mut::<Option<String>>() {
+                *text = Some(String::from_utf8(run.to_vec()).map_err(|e| wrong(&e.to_string()))?);
+            } else if let Some(vec) = any.downcast_mut::<Option<Vec<u8>>>() {
+                *vec = Some(run.to_vec());
+            }
+            value.ok_or_else(|| wrong("it is neither text nor bytes"))
+        }
+        _ => {
+            let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| wrong(&e.to_string()))?;
+            *bytes = rest;
+            Ok(value)
+        }
+    }
+}
+
+fn first_bytes(words: [u64; 6]) -> [u8; 16] {
+    (u128::from(words[0]) | u128::from(words[1]) << 64).to_le_bytes()
+}
+
+/// A trampoline made by [`enter_items`]. Its caller's duty: the pointer is that of the function entered with it.
+type Item = unsafe fn(*const (), &mut &[u8], Option<&mut Vec<u8>>) -> Result<(), CallError>;
+
+/// Enters `f` into the family's function table, to be called for values in a run of bytes ([`FnRef::call_item`]).
+///
+/// # Errors
+/// As [`function::enter`](crate::function::enter).
+///
+/// # Examples
+/// ```
+/// use polyproc_process::items;
+/// use polyproc_shm::Family;
+/// let double = items::enter_items(|x: u64| 2 * x).unwrap();
+/// let (mut args, mut results) = (Vec::new(), Vec::new());
+/// items::push(&21_u64, &mut args).unwrap();
+/// double.call_item(Family::get().unwrap(), &mut &args[..], &mut results).unwrap();
+/// assert_eq!(items::take::<u64>(&mut &results[..]).unwrap(), 42);
+/// ```
+pub fn enter_items<A, R>(f: fn(A) -> R) -> Result<FnRef, ProcessError>
+where
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    let code: Item = item::<A, R>;
+    let hash = hash_of::<(fn(A) -> R, A, R)>(Role::Item, size_of::<A>(), size_of::<R>());
+    enter_place(Place { code: code as *const (), target: f as *const () }, hash, core::any::type_name::<fn(A) -> R>())
+}
+
+impl FnRef {
+    /// Takes an argument off the front of `args`, calls the function, and adds its result to the end of `result`. A panic
+    /// of the function is caught.
+    ///
+    /// # Errors
+    /// See [`CallError`]; nothing was added to `result` then, except in the case of [`CallError::Unencodable`].
+    ///
+    /// # Examples
+    /// See [`items::enter_items`](enter_items).
+    #[inline]
+    pub fn call_item(self, family: &Family, args: &mut &[u8], result: &mut Vec<u8>) -> Result<(), CallError> {
+        self.item(family, args, Some(result))
+    }
+
+    /// Takes an argument off the front of `args` and does no more.
+    ///
+    /// # Errors
+    /// [`CallError::Undecodable`], and [`CallError::Unknown`] if there is no such function.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_process::items;
+    /// use polyproc_shm::Family;
+    /// let f = items::enter_items(|x: u16| x).unwrap();
+    /// let mut rest = &[0; 4][..];
+    /// f.skip_item(Family::get().unwrap(), &mut rest).unwrap();
+    /// assert_eq!(rest.len(), 2);
+    /// ```
+    pub fn skip_item(self, family: &Family, args: &mut &[u8]) -> Result<(), CallError> {
+        self.item(family, args, None)
+    }
+
+    #[inline]
+    fn item(self, family: &Family, args: &mut &[u8], result: Option<&mut Vec<u8>>) -> Result<(), CallError> {
+        if self.role() != Role::Item as u64 {
+            return Err(self.bad().into());
+        }
+        let place = self.find(family)?;
+        // SAFETY: entries of this role are made by `enter_items` alone, with an `Item` for their code; the entry was
+        // authentic, and the address lies in the program's code.
+        let item = unsafe { core::mem::transmute::<*const (), Item>(place.code) };
+        // SAFETY: the target is the one that was entered with this trampoline.
+        unsafe { item(place.target, args, result) }
+    }
+}
+
+unsafe fn item<A, R>(target: *const (), args: &mut &[u8], result: Option<&mut Vec<u8>>) -> Result<(), CallError>
+where
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    // SAFETY: the target is the `fn(A) -> R` that was entered with this trampoline, by the caller's duty.
+    let f = unsafe { core::mem::transmute::<*const (), fn(A) -> R>(target) };
+    let argument = take::<A>(args).map_err(CallError::Undecodable)?;
+    let Some(result) = result else { return Ok(()) };
+    // Unwind safe: the argument is gone with the panic, and the rest is the function's own affair, as in a thread.
+    catch_unwind(AssertUnwindSafe(|| push(&f(argument), result).map_err(CallError::Unencodable)))
+        .unwrap_or_else(|payload| Err(CallError::Panicked { message: text_of(payload) }))
+}

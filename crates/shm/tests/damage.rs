@@ -1,0 +1,125 @@
+//! Damaged words in the family's memory are errors: no panic, no access outside of it, no endless loop.
+
+mod common;
+
+use common::{Lock, Mailbox, Random, family, isolated, watchdog};
+use polyproc_shm::{BlockRef, Entry, Kind, Message, message};
+use std::time::Duration;
+
+/// The span table and the first span, as `raw/layout.rs` has them.
+const FUNCTIONS: u64 = 4096 + (64 << 10) + (256 << 10);
+const SPAN_TABLE: u64 = 384 << 10;
+const FIRST_SPAN: u64 = SPAN_TABLE + (64 << 20);
+
+fn scribble(at: u64, value: u64) {
+    let first = family().at(FIRST_SPAN, 8).unwrap();
+    let back = usize::try_from(FIRST_SPAN - at).unwrap();
+    // SAFETY: `at` is in a backed part of the mapping, aligned; what lies there is meant to be damaged.
+    unsafe { first.sub(back).cast::<u64>().write_volatile(value) };
+}
+
+fn use_everything(random: &mut Random) {
+    let mut blocks = Vec::new();
+    for len in [8, 64, 3000, 30_000, 70_000, 300_000] {
+        for kind in [Kind::Data, Kind::Lock, Kind::Cell] {
+            if let Ok(block) = family().alloc(len, kind) {
+                // SAFETY: the block has at least so many bytes.
+                unsafe { block.as_ptr().write_bytes(1, len as usize) };
+                blocks.push(block);
+            }
+        }
+    }
+    for block in blocks {
+        if random.below(2) == 0 {
+            let _ = family().claim(block.into_ref());
+        }
+    }
+    let lock = Lock::new(64);
+    let mailbox = Mailbox::mailbox();
+    if let Ok(message) = Message::encode(family(), &(lock.clone(), mailbox, "text".repeat(50))) {
+        let _ = message.decode::<(Lock, Mailbox, String)>(family());
+    }
+    if let Ok(Message::Block(block)) = Message::encode(family(), &vec![lock; 3]) {
+        let mut words = block.into_ref().to_words();
+        if random.below(2) == 0 {
+            words[random.below(4) as usize] ^= 1 << random.below(64);
+        }
+        if let Ok(block) = family().claim(BlockRef::from_words(words)) {
+            let _ = message::decode_block::<Vec<Lock>>(block);
+        }
+    }
+    let _ = family().claim(BlockRef::from_words([
+        FIRST_SPAN + random.below(1 << 22),
+        random.next(),
+        random.next(),
+        random.next(),
+    ]));
+    let _ = family().enter_function(Entry { code: random.next(), target: 0, hash: 0 });
+    let _ = family().function(random.below(10) as u32, 0);
+}
+
+#[test]
+fn damaged_words_are_errors() {
+    isolated("damaged_words_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn damaged_words_alone() {
+    watchdog(Duration::from_secs(120));
+    let mut random = Random::seeded();
+    use_everything(&mut random);
+    for round in 0..600 {
+        let spans = u64::from(family().stats().spans);
+        for _ in 0..3 {
+            let value = match random.below(4) {
+                0 => random.next(),
+                1 => 0,
+                2 => u64::MAX,
+                _ => random.below(8) << 61 | random.below(1 << 20) << 40 | random.below(1 << 18),
+            };
+            match random.below(3) {
+                0 => scribble(SPAN_TABLE + random.below(spans * 2) * 8, value),
+                1 => scribble(FIRST_SPAN + random.below(spans) * 65536 + random.below(512) * 8, value),
+                _ => scribble(FIRST_SPAN + random.below(spans * 65536 / 8) * 8, value),
+            }
+        }
+        scribble(FUNCTIONS + random.below(128) * 8, random.next());
+        use_everything(&mut random);
+        if round % 10 == 0 {
+            let pid = polyproc_sys::fork::spawn_child(|| i32::from(family().try_me().is_err()));
+            assert!(polyproc_sys::fork::wait_child(pid) < 2);
+            family().reap();
+        }
+        if family().stats().bytes_backed > 1 << 30 {
+            eprintln!("round {round}: {:?}", family().stats());
+            break; // what was lost to the damage is lost
+        }
+    }
+}
+
+#[test]
+fn a_forged_function_is_not_called() {
+    isolated("a_forged_function_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn a_forged_function_alone() {
+    drop(family().alloc(1, Kind::Data));
+    let index = family().enter_function(Entry { code: 1, target: 2, hash: 3 }).unwrap();
+    let other = family().enter_function(Entry { code: 4, target: 5, hash: 3 }).unwrap();
+    for word in 0..4 {
+        for value in [0, 4, 99] {
+            let at = FUNCTIONS + u64::from(index) * 32 + word * 8;
+            scribble(at, value);
+            assert!(family().function(index, 3).is_err());
+            scribble(at, word + 1);
+            if word < 3 {
+                continue;
+            }
+        }
+    }
+    // A whole entry, copied from elsewhere in the table, is a forgery too.
+    assert!(family().function(other, 3).is_ok());
+}
