@@ -59,11 +59,14 @@ fn descendants_end_when_the_parent(how: &str) {
         guest.gone();
     }
     let status = parent.join().unwrap();
-    assert_eq!(status.code(), match how {
-        "killed" => None,
-        "panics" => Some(101),
-        _ => Some(0),
-    });
+    assert_eq!(
+        status.code(),
+        match how {
+            "killed" => None,
+            "panics" => Some(101),
+            _ => Some(0),
+        }
+    );
 }
 
 #[test]
@@ -88,6 +91,24 @@ fn descendants_end_when_the_parent_panics() {
 fn descendants_end_when_the_parent_becomes_another_program() {
     let _dog = watchdog("execs");
     descendants_end_when_the_parent("execs");
+}
+
+#[test]
+fn a_child_that_starts_after_its_parent_has_ended_ends_too() {
+    let _dog = watchdog("orphans");
+    let me = std::env::current_exe().unwrap();
+    for _ in 0..20 {
+        // Its output ends when the last process has ended that inherited it.
+        let mut parent = Command::new(&me);
+        assert!(parent.args(["--exact", "inner_ends_at_once", "--ignored"]).output().unwrap().status.success());
+    }
+}
+
+#[test]
+#[ignore = "run by a_child_that_starts_after_its_parent_has_ended_ends_too"]
+fn inner_ends_at_once() {
+    let _kid = Process::spawn(|| busy_for_ever(), ()).unwrap();
+    std::process::exit(0);
 }
 
 #[test]

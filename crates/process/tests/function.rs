@@ -54,7 +54,9 @@ fn forged_references_are_errors() {
     // The table also has the work of a process, which is no function to be called from outside.
     Process::spawn(|_: u64| {}, (1u64,)).unwrap().join().unwrap();
     assert!(call(FnRef::from_words([other, hash]), 3).is_ok(), "the same types: another function, nothing worse");
-    for words in [[index, hash ^ 2], [index, hash ^ 1], [alien[0], hash], [index, alien[1]], [u64::MAX, hash], [1 << 40, hash]] {
+    for words in
+        [[index, hash ^ 2], [index, hash ^ 1], [alien[0], hash], [index, alien[1]], [u64::MAX, hash], [1 << 40, hash]]
+    {
         let error = call(FnRef::from_words(words), 3).unwrap_err();
         assert!(matches!(error, CallError::Unknown(_)), "{words:?}: {error}");
     }

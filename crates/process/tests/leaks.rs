@@ -104,10 +104,13 @@ fn what_a_child_never_took_comes_back() {
     let _alone = alone();
     let _dog = watchdog("never took");
     let family = Family::get().unwrap();
-    Process::spawn(|_: Handle, _: Vec<u8>| {}, (Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap())), vec![]))
-        .unwrap()
-        .join()
-        .unwrap();
+    Process::spawn(
+        |_: Handle, _: Vec<u8>| {},
+        (Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap())), vec![]),
+    )
+    .unwrap()
+    .join()
+    .unwrap();
     let before = blocks();
     for _ in 0..20 {
         let shared = Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap()));
@@ -165,4 +168,5 @@ fn stress_children_are_killed_at_any_moment_of_their_start() {
     }
     assert!(killed > 0);
     assert_eq!((blocks(), children()), (before, vec![]), "{:?}", family.stats());
+    assert_eq!(family.stats().processes, 1, "this one");
 }

@@ -65,7 +65,13 @@ fn inner_sigchld() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
     assert_ne!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << 16, 0, "ignored by `env`");
-    let bystander = Process::spawn(|| loop { std::thread::park() }, ()).unwrap();
+    let bystander = Process::spawn(
+        || loop {
+            std::thread::park()
+        },
+        (),
+    )
+    .unwrap();
     let child = Process::spawn(|| ExitCode::from(6), ()).unwrap();
     assert_eq!(child.join().unwrap().code(), Some(6));
     // Its own children have a status even though it was started so.

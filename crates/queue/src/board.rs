@@ -571,8 +571,8 @@ fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
     name(parts.words);
     for cell in parts.cells.chunks_exact(WIDTH).filter_map(Cell::new) {
         if matches!(cell.look().1, Phase::Running(_) | Phase::Done(_)) {
-            name(BlockRef::from_words(cell.reference(Place::First)));
-            name(BlockRef::from_words(cell.reference(Place::Second)));
+            // A block at the other place is on its way here, or was left: it is its owner's alone.
+            name(BlockRef::from_words(cell.reference(cell.progress().place)));
         }
     }
 }

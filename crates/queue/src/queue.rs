@@ -378,7 +378,13 @@ impl Taken {
     #[inline]
     fn get(&mut self, parts: &Parts, family: &'static Family) -> Result<(), NotNow> {
         let block = &mut self.block;
-        parts.ring.get(&mut self.words[..parts.width - 1], is_dead(family), |payload| {
+        let (is_dead, mut skipped) = (is_dead(family), false);
+        let skip = |owner| {
+            let dead = is_dead(owner);
+            skipped |= dead;
+            dead
+        };
+        let got = parts.ring.get(&mut self.words[..parts.width - 1], skip, |payload| {
             if payload.len() == NARROW - 1 || payload[0] & IN_BLOCK == 0 {
                 return Take::Yes;
             }
@@ -390,7 +396,11 @@ impl Taken {
                 }
                 Err(_) => Take::Skip,
             }
-        })
+        });
+        if skipped {
+            parts.raw.gate.ring(Side::Givers); // there is room where the dead producer's claim was
+        }
+        got
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! Processes that die, fork, and join: what the family knows of them and takes back.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, in tests")]
+
 mod common;
 
 use common::{Lock, Mailbox, Random, family, isolated, until, watchdog, word};
@@ -282,17 +284,17 @@ fn work(seed: u64, mailbox: &Mailbox) -> i32 {
                 let Ok(Message::Block(block)) = Message::encode(family(), &(lock, text)) else { return 1 };
                 let slot = random.below(common::SLOTS);
                 // Only for itself, as two would need a queue's slots: the lower half is the first's.
-                let slot = slot / 2 + if seed % 2 == 0 { 4 } else { 0 };
+                let slot = slot / 2 + if seed.is_multiple_of(2) { 4 } else { 0 };
                 if mailbox.peek(slot).is_none() {
                     mailbox.put(slot, block.ref_());
                     let _ = block.into_ref();
                 }
             }
             3 => {
-                if let Some(block) = mailbox.peek(random.below(8)).and_then(|r| family().claim(r).ok()) {
-                    if let Ok((lock, _)) = message::decode_block::<(Lock, String)>(block) {
-                        locks.push(lock);
-                    }
+                if let Some(block) = mailbox.peek(random.below(8)).and_then(|r| family().claim(r).ok())
+                    && let Ok((lock, _)) = message::decode_block::<(Lock, String)>(block)
+                {
+                    locks.push(lock);
                 }
             }
             4 => drop(Message::encode(family(), &(Mailbox::mailbox(), locks.clone())).unwrap()),

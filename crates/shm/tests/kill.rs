@@ -2,6 +2,8 @@
 //!
 //! Run it with `--release`: debug builds have ten times as many instructions.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, in tests")]
+
 mod common;
 
 use common::{Lock, Mailbox, family, until, word};

@@ -1,5 +1,7 @@
 //! Messages: every type arrives as it was sent, handles too, and anything else is an error.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, in tests")]
+
 mod common;
 
 use common::{Lock, Mailbox, Random, family, isolated, word};
@@ -176,7 +178,7 @@ fn the_table_of_another_family_is_refused() {
     let Message::Block(block) = Message::encode(family(), &vec![Lock::new(64)]).unwrap() else { panic!("no block") };
     // The family's id is the first word behind the bytes, which are two.
     // SAFETY: our own block, which has room for a table.
-    unsafe { block.as_ptr().add(8).cast::<u64>().write(family().id() ^ 1) };
+    unsafe { block.as_ptr().wrapping_add(8).cast::<u64>().write(family().id() ^ 1) };
     assert!(matches!(message::decode_block::<Vec<Lock>>(block), Err(MessageError::Shm(ShmError::BadHandle))));
 }
 

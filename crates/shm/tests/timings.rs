@@ -1,5 +1,7 @@
 //! How long the common operations take: `cargo test --release -p polyproc-shm --test timings -- --ignored --nocapture`.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers, in tests")]
+
 mod common;
 
 use common::{Lock, family};
@@ -23,7 +25,7 @@ fn time(name: &str, n: u32, mut f: impl FnMut()) {
 #[ignore = "measures, asserts nothing"]
 fn timings() {
     let start = Instant::now();
-    polyproc_sys::robust::thread_id();
+    let _ = polyproc_sys::robust::thread_id();
     println!("the first thread id {:?}", start.elapsed());
     let start = Instant::now();
     let family = family();

@@ -200,6 +200,19 @@ impl Lock {
     }
 }
 
+/// The guard of a lock that this thread holds although its guard was forgotten.
+///
+/// For tests that kill a process between taking a lock and giving it up.
+///
+/// # Safety
+/// * The calling thread holds the lock, and no guard of it exists.
+#[doc(hidden)]
+#[must_use]
+pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
+    let thread = robust::thread_id();
+    LockGuard { lock, thread, recovered: false, unrepaired: Cell::new(false), _local: PhantomData }
+}
+
 impl core::fmt::Debug for Lock {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         // SAFETY: as in `lock_deadline`; the lock is only looked at.

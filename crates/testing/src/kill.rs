@@ -22,7 +22,7 @@
 //!   reach it.
 //! * The path may differ from the trace because of time or of other processes. A victim that reaches its end before
 //!   the point is tried once more in steps alone, then counted as `ended early` (and still checked); the address in
-//!   [`Kill`] is always the true one.
+//!   [`Kill`] is the true one (of a sleeping victim: the trace's).
 //! * Lazy initialization (thread-locals, caches) is part of the stepped operation unless `prepare` runs the operation
 //!   once.
 //! * aarch64: a single step breaks loops of exclusive loads and stores; build with LSE atomics (`-C

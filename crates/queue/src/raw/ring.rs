@@ -251,7 +251,8 @@ impl<'a> Ring<'a> {
 
     /// Takes the next message: copies the payload to `out` and asks `take` what to do with it.
     ///
-    /// `dead` says whether the owner of a claim is known to be dead. `take` sees a payload that was whole and still in the
+    /// `dead` says whether the owner of a claim is known to be dead; if so the claim is skipped, which makes room as a taken
+    /// message does: tell whoever waits for room. `take` sees a payload that was whole and still in the
     /// queue a moment ago; another consumer may get the message all the same, then `take` is asked about the next one.
     ///
     /// # Errors
@@ -270,7 +271,7 @@ impl<'a> Ring<'a> {
     pub fn get(
         &self,
         out: &mut [u64],
-        dead: impl Fn(Owner) -> bool,
+        mut dead: impl FnMut(Owner) -> bool,
         mut take: impl FnMut(&[u64]) -> Take,
     ) -> Result<(), NotNow> {
         let mut pos = self.head.load(Acquire); // SYNC(Q3)

@@ -40,7 +40,7 @@ pub(crate) fn family() -> &'static Family {
 pub(crate) fn word(object: &Object, i: u64) -> &AtomicU64 {
     assert!((i + 1) * 8 <= object.capacity());
     // SAFETY: inside the object, aligned; any bits are valid.
-    unsafe { &*object.as_ptr().cast::<AtomicU64>().add(i as usize) }
+    unsafe { &*object.as_ptr().cast::<AtomicU64>().wrapping_add(i as usize) }
 }
 
 pub(crate) fn until(what: impl Fn() -> bool) {
@@ -104,7 +104,7 @@ impl Mailbox {
 fn read(family: &Family, object: u64, slot: u64) -> Option<BlockRef> {
     let at = family.at(object + slot * 32, 32).ok()?.cast::<AtomicU64>();
     // SAFETY: `at` checked that 32 bytes are there; aligned; any bits are valid.
-    let words = [0, 1, 2, 3].map(|i| unsafe { &*at.add(i) }.load(SeqCst));
+    let words = [0, 1, 2, 3].map(|i| unsafe { &*at.wrapping_add(i) }.load(SeqCst));
     let len = words[1].checked_sub(1)?;
     Some(BlockRef::from_words([words[0], len, words[2], words[3]]))
 }

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# SIGKILL after every single instruction of the public operations; survivors must be able to go on.
+#
+# Arguments go to cargo: `ci/kill.sh --release` steps through the optimized code.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+crates=(sync shm queue)
+
+every_crate_has_one() {
+    local crate
+    for crate in "${crates[@]}"; do
+        compgen -G "crates/$crate/tests/kill*.rs" || { echo "crates/$crate has no kill test" >&2; return 1; }
+    done
+}
+
+step 'kill tests are there' every_crate_has_one
+step 'kill at every instruction' \
+    tests_that_ran cargo test "$@" "${crates[@]/#/-ppolyproc-}" --test 'kill*' -- --nocapture

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The loom models of the raw layer, each schedule up to two preemptions or what the model itself asks for.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+export RUSTFLAGS='--cfg polyproc_loom -C debug_assertions' LOOM_MAX_PREEMPTIONS=2
+models=(cargo test --release --target-dir "$target/loom" -p polyproc-sync -p polyproc-queue --test 'loom_*')
+
+step 'build the models' "${models[@]}" --no-run
+step 'run the models' tests_that_ran "${models[@]}"

@@ -1,0 +1,160 @@
+//! Finds the primes of a range with a pool of processes: `cargo run --release --example primes -- 1 100000`.
+//!
+//! The range is cut into chunks, each a task of the pool. A worker puts what it finds in a chunk into a queue at once, with
+//! the chunk's number; the main process counts and shows what comes while it comes.
+//!
+//! # If a worker dies
+//! The pool starts another one and tries the chunk again. If the worker had put its primes already, they come twice:
+//! [`Tally`] drops the repeated chunk. So `kill -9` of workers changes nothing in the result.
+
+mod list;
+mod numbers;
+mod options;
+mod progress;
+mod tally;
+
+use options::Options;
+use polyproc::{GetError, Pool, Queue};
+use progress::Progress;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+use tally::Tally;
+
+/// What comes through the queue: a chunk's number and its primes, or `None` after the last one.
+type Found = Option<(u64, Vec<u64>)>;
+type Failure = Box<dyn std::error::Error>;
+
+/// How often a chunk whose worker was killed is tried again.
+const RETRIES: u32 = 1000;
+/// How many chunks may lie in the queue before the workers wait for the main process.
+const ROOM: usize = 64;
+
+/// The queue, in a worker.
+static QUEUE: OnceLock<Queue<Found>> = OnceLock::new();
+
+/// What a worker does first.
+fn hand_over(queue: Queue<Found>) {
+    QUEUE.get_or_init(|| queue);
+}
+
+/// A worker's task: the primes of the chunk `first..=last` go into the queue.
+fn search((chunk, first, last): (u64, u64, u64)) -> Result<(), String> {
+    let queue = QUEUE.get().ok_or("the worker has no queue")?;
+    queue.put(Some((chunk, numbers::primes(first, last)))).map_err(|e| format!("chunk {chunk} was not sent: {e}"))
+}
+
+fn main() -> ExitCode {
+    polyproc::init(); // first line of main: the workers do their work here
+
+    match run(&Options::from_command_line()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "primes: {e}"); // nobody listens: the exit code tells
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let list = options.open_list();
+
+    let begun = Instant::now();
+    let tally = in_parallel(options, Tally::new(list))?;
+    let parallel = begun.elapsed();
+
+    let (count, last) = tally.finish()?;
+    let mut out = io::stdout();
+    writeln!(out, "primes from {} to {}: {count}", options.start, options.end)?;
+    if !last.is_empty() {
+        let last: Vec<String> = last.iter().map(u64::to_string).collect();
+        writeln!(out, "the last of them: {}", last.join(" "))?;
+    }
+    if let Some(path) = &options.list {
+        writeln!(out, "all of them: {}", path.display())?;
+    }
+    writeln!(out, "time: {} with {} worker processes, their start included", seconds(parallel), options.workers())?;
+    if options.no_serial {
+        return Ok(());
+    }
+
+    let begun = Instant::now();
+    let again: u64 = options.chunks().map(|(_, first, last)| numbers::primes(first, last).len() as u64).sum();
+    let serial = begun.elapsed();
+    if again != count {
+        return Err(format!("the serial count is {again}: one of the two is wrong").into());
+    }
+    writeln!(out, "serial time: {} in the main process alone", seconds(serial))?;
+    writeln!(out, "speed-up: {:.2}", serial.as_secs_f64() / parallel.as_secs_f64())?;
+    Ok(())
+}
+
+/// Lets a pool search all chunks, and takes in what its workers find while they search.
+fn in_parallel(options: &Options, mut tally: Tally) -> Result<Tally, Failure> {
+    let queue = Queue::bounded(ROOM)?;
+    let pool = Pool::builder()
+        .workers(options.workers())
+        .retries(RETRIES)
+        .initializer(hand_over, queue.clone())
+        .build()
+        .map_err(|e| format!("{} worker processes cannot be had: {e}", options.workers()))?;
+    let mut progress = Progress::new(options.numbers());
+
+    // Two threads: the queue has to be emptied while answers are waited for, or workers would wait for room in it.
+    thread::scope(|scope| {
+        let answers = scope.spawn(|| -> Result<(), Text> {
+            let answered = ask(&pool, options);
+            // Each chunk was put before its task was answered, so this is the last message.
+            queue.put(None).map_err(|e| e.to_string())?;
+            answered
+        });
+
+        let mut failed = None;
+        loop {
+            match queue.get_timeout(Duration::from_secs(1)) {
+                Ok(Some((chunk, primes))) if failed.is_none() => match tally.add(chunk, primes) {
+                    Ok(true) => progress.show(options.numbers_in(chunk), tally.count()),
+                    Ok(false) => {} // a repeated chunk
+                    Err(e) => {
+                        failed = Some(e.to_string());
+                        pool.terminate(); // then all tasks are answered, and the last message comes
+                    }
+                },
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(GetError::TimedOut) if answers.is_finished() && queue.is_empty() => break,
+                Err(GetError::TimedOut) => {}
+                Err(e) => {
+                    failed = Some(e.to_string());
+                    pool.terminate();
+                    break;
+                }
+            }
+        }
+        progress.finish();
+        let answered = answers.join().unwrap_or_else(|_| Err("the thread that takes the answers panicked".to_owned()));
+        match failed {
+            Some(why) => Err(why.into()),
+            None => Ok(answered?),
+        }
+    })?;
+
+    if tally.is_complete(options.last_chunk()) { Ok(tally) } else { Err("chunks are missing".into()) }
+}
+
+/// Has all chunks searched.
+fn ask(pool: &Pool, options: &Options) -> Result<(), Text> {
+    for answer in pool.imap_unordered(search, options.chunks()).map_err(|e| e.to_string())? {
+        answer.map_err(|e| e.to_string())??;
+    }
+    Ok(())
+}
+
+/// A failure that may leave its thread.
+type Text = String;
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}

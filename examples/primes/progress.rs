@@ -1,0 +1,42 @@
+//! How far the search is, on stderr: a bar on a terminal, a line now and then elsewhere.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// The time between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// When the last line was written.
+    told: Instant,
+}
+
+impl Progress {
+    /// `numbers` are to be searched.
+    pub(crate) fn new(numbers: u64) -> Self {
+        let bar = ProgressBar::new(numbers); // hidden if stderr is no terminal
+        let style = ProgressStyle::with_template("{percent:>3}% {bar:40} {msg}, {elapsed}, {eta} to go");
+        bar.set_style(style.expect("the template is constant and good"));
+        bar.set_message("no primes yet");
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, told: Instant::now() }
+    }
+
+    /// `numbers` more have been searched, and there are `count` primes now.
+    pub(crate) fn show(&mut self, numbers: u64, count: u64) {
+        self.bar.set_message(format!("{count} primes"));
+        self.bar.inc(numbers);
+        if self.bar.is_hidden() && self.told.elapsed() > PAUSE {
+            self.told = Instant::now();
+            let share = 100.0 * self.bar.position() as f64 / self.bar.length().unwrap_or(1) as f64;
+            let _ = writeln!(io::stderr(), "{share:3.0}% searched, {count} primes"); // nobody listens: it is not needed
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
