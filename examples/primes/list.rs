@@ -8,20 +8,26 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct List {
     out: BufWriter<File>,
-    /// What to rename at the end, and to what; `None` where nothing can be renamed, as a pipe.
+    /// What to rename at the end, and to what; `None` where nothing can be renamed: a pipe, a link.
     names: Option<(PathBuf, PathBuf)>,
 }
 
 impl List {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let name = match File::options().append(true).open(path) {
-            Ok(other) if !other.metadata()?.is_file() => return Ok(Self { out: BufWriter::new(other), names: None }),
-            Ok(_) => path.canonicalize()?, // the file is replaced, not a link to it
-            Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(e) => return Err(e),
+        let (file, names) = match fs::symlink_metadata(path) {
+            Ok(there) if !there.is_file() => (File::create(path)?, None), // refused if it is a directory
+            Ok(_) => {
+                File::options().append(true).open(path)?; // may it be changed?
+                Self::create_part(path)?
+            }
+            Err(_) => Self::create_part(path)?,
         };
-        let part = name.with_added_extension("part");
-        Ok(Self { out: BufWriter::new(File::create(&part)?), names: Some((part, name)) })
+        Ok(Self { out: BufWriter::new(file), names })
+    }
+
+    fn create_part(path: &Path) -> io::Result<(File, Option<(PathBuf, PathBuf)>)> {
+        let part = path.with_added_extension("part");
+        Ok((File::create(&part)?, Some((part, path.to_owned()))))
     }
 
     pub(crate) fn add(&mut self, primes: &[u64]) -> io::Result<()> {

@@ -25,12 +25,15 @@ use tally::Tally;
 
 /// What comes through the queue: a chunk's number and its primes, or `None` after the last one.
 type Found = Option<(u64, Vec<u64>)>;
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often a chunk whose worker was killed is tried again.
 const RETRIES: u32 = 1000;
 /// How many chunks may lie in the queue before the workers wait for the main process.
 const ROOM: usize = 64;
+
+/// How long the main process waits for a message before it looks whether any can come.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The queue, in a worker.
 static QUEUE: OnceLock<Queue<Found>> = OnceLock::new();
@@ -99,61 +102,56 @@ fn in_parallel(options: &Options, mut tally: Tally) -> Result<Tally, Failure> {
         .retries(RETRIES)
         .initializer(hand_over, queue.clone())
         .build()
-        .map_err(|e| format!("{} worker processes cannot be had: {e}", options.workers()))?;
-    let mut progress = Progress::new(options.numbers());
+        .map_err(|e| format!("{} worker processes cannot be started: {e}", options.workers()))?;
 
     // Two threads: the queue has to be emptied while answers are waited for, or workers would wait for room in it.
     thread::scope(|scope| {
-        let answers = scope.spawn(|| -> Result<(), Text> {
+        let answers = scope.spawn(|| {
             let answered = ask(&pool, options);
-            // Each chunk was put before its task was answered, so this is the last message.
-            queue.put(None).map_err(|e| e.to_string())?;
+            queue.put(None)?; // the last message: each chunk was put before its task was answered
             answered
         });
-
-        let mut failed = None;
-        loop {
-            match queue.get_timeout(Duration::from_secs(1)) {
-                Ok(Some((chunk, primes))) if failed.is_none() => match tally.add(chunk, primes) {
-                    Ok(true) => progress.show(options.numbers_in(chunk), tally.count()),
-                    Ok(false) => {} // a repeated chunk
-                    Err(e) => {
-                        failed = Some(e.to_string());
-                        pool.terminate(); // then all tasks are answered, and the last message comes
-                    }
-                },
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(GetError::TimedOut) if answers.is_finished() && queue.is_empty() => break,
-                Err(GetError::TimedOut) => {}
-                Err(e) => {
-                    failed = Some(e.to_string());
-                    pool.terminate();
-                    break;
-                }
-            }
+        let taken = take_in(&queue, options, &mut tally, || answers.is_finished());
+        if taken.is_err() {
+            pool.terminate(); // then all tasks are answered
+            while !matches!(queue.get_timeout(PATIENCE), Ok(None)) && !answers.is_finished() {} // make room
         }
-        progress.finish();
-        let answered = answers.join().unwrap_or_else(|_| Err("the thread that takes the answers panicked".to_owned()));
-        match failed {
-            Some(why) => Err(why.into()),
-            None => Ok(answered?),
-        }
+        let answered = answers.join().unwrap_or_else(|_| Err("the thread that takes the answers panicked".into()));
+        taken.and(answered)
     })?;
-
-    if tally.is_complete(options.last_chunk()) { Ok(tally) } else { Err("chunks are missing".into()) }
+    if tally.is_complete(options.last_chunk()) { Ok(tally) } else { Err("a chunk is missing".into()) }
 }
 
 /// Has all chunks searched.
-fn ask(pool: &Pool, options: &Options) -> Result<(), Text> {
-    for answer in pool.imap_unordered(search, options.chunks()).map_err(|e| e.to_string())? {
-        answer.map_err(|e| e.to_string())??;
+fn ask(pool: &Pool, options: &Options) -> Result<(), Failure> {
+    for answer in pool.imap_unordered(search, options.chunks())? {
+        answer??;
     }
     Ok(())
 }
 
-/// A failure that may leave its thread.
-type Text = String;
+/// Counts what comes through the queue until nothing more comes.
+fn take_in(
+    queue: &Queue<Found>,
+    options: &Options,
+    tally: &mut Tally,
+    is_over: impl Fn() -> bool,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(options.numbers());
+    loop {
+        match queue.get_timeout(PATIENCE) {
+            Ok(Some((chunk, primes))) => {
+                if tally.add(chunk, primes)? {
+                    progress.show(options.numbers_in(chunk), tally.count());
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(GetError::TimedOut) if is_over() && queue.is_empty() => return Ok(()), // it could not put its `None`
+            Err(GetError::TimedOut) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
 
 fn seconds(time: Duration) -> String {
     format!("{:.3} s", time.as_secs_f64())

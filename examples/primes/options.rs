@@ -43,7 +43,10 @@ impl Options {
         let options = Self::parse();
         if options.start > options.end {
             let Self { start, end, .. } = options;
-            refuse(ErrorKind::ValueValidation, &format!("the range {start} to {end} is empty: give the smaller number first"));
+            refuse(
+                ErrorKind::ValueValidation,
+                &format!("the range {start} to {end} is empty: give the smaller number first"),
+            );
         }
         options
     }
@@ -53,10 +56,9 @@ impl Options {
         let path = self.list.as_ref()?;
         match List::create(path) {
             Ok(list) => Some(list),
-            Err(e) => refuse(
-                ErrorKind::Io,
-                &format!("'{}' cannot be written: {e}; give --list a file that can be", path.display()),
-            ),
+            Err(e) => {
+                refuse(ErrorKind::Io, &format!("'{}' cannot be written: {e}; give --list another name", path.display()))
+            }
         }
     }
 

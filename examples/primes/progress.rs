@@ -35,8 +35,10 @@ impl Progress {
             let _ = writeln!(io::stderr(), "{share:3.0}% searched, {count} primes"); // nobody listens: it is not needed
         }
     }
+}
 
-    pub(crate) fn finish(&self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }

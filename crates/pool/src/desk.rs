@@ -196,6 +196,9 @@ impl Desk {
     pub(crate) fn bury(&self, worker: u32, pid: u32, exit: ExitStatus) -> bool {
         let mut table = self.lock();
         self.take_in(&mut table);
+        if let State::Over(_) = table.state {
+            return false; // all that is left will be given up
+        }
         let found = self.board.bury(worker).unwrap_or_default();
         for (cell, turn, phase) in &found {
             if table.cells[*cell as usize].as_ref().is_some_and(|p| p.turn == *turn) {

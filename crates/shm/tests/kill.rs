@@ -55,12 +55,20 @@ fn warm(family: &'static Family) {
     drop(family.alloc(200_000, Kind::Data));
 }
 
+/// Before each victim: whoever was killed before and not judged is cleared up.
+fn settle() {
+    family().reap();
+}
+
 /// Kills `victim`, clears up, and compares with what was there before.
 fn nothing_stays(name: &str, victim: &dyn Fn(&'static Family)) {
     warm(family());
     kill_at_every_instruction(Scenario {
         name,
-        setup: &mut || family().stats(),
+        setup: &mut || {
+            settle();
+            family().stats()
+        },
         prepare: &|_| warm(family()),
         victim: &|_| victim(family()),
         wake: None,
@@ -94,7 +102,7 @@ fn registration() {
     let before = family().stats();
     kill_at_every_instruction(Scenario {
         name: "registration of a process and a thread",
-        setup: &mut || (),
+        setup: &mut settle,
         prepare: &|()| (),
         victim: &|()| {
             family().try_me().unwrap();
@@ -115,6 +123,7 @@ fn a_claim() {
     kill_at_every_instruction(Scenario {
         name: "claim and free",
         setup: &mut || {
+            settle();
             let r = family().alloc(500, Kind::Data).unwrap().into_ref();
             mailbox.put(0, r);
             r
@@ -142,6 +151,7 @@ fn a_function_is_entered() {
     kill_at_every_instruction(Scenario {
         name: "a function is entered",
         setup: &mut || {
+            settle();
             code = family().stats().functions as u64;
             code
         },
@@ -177,6 +187,7 @@ fn a_handle_is_taken_and_dropped() {
     kill_at_every_instruction(Scenario {
         name: "a handle is taken and dropped",
         setup: &mut || {
+            settle();
             let Message::Block(block) = Message::encode(family(), &vec![lock.clone()]).unwrap() else {
                 panic!("inline")
             };
@@ -210,7 +221,11 @@ fn a_message_is_put() {
     let before = family().stats();
     kill_at_every_instruction(Scenario {
         name: "a message with a handle is put",
-        setup: &mut || (),
+        setup: &mut || {
+            settle();
+            drop(mailbox.peek(1).map(|r| family().claim(r)));
+            mailbox.clear(1);
+        },
         prepare: &|()| warm(family()),
         victim: &|()| {
             let lock = Lock::new(64);
@@ -244,6 +259,7 @@ fn the_last_hold_is_dropped() {
     kill_at_every_instruction(Scenario {
         name: "the last hold of a full mailbox is dropped",
         setup: &mut || {
+            settle();
             let mailbox = Mailbox::mailbox();
             mailbox.put(0, family().alloc(500, Kind::Data).unwrap().into_ref());
             let Message::Block(block) = Message::encode(family(), &vec![Lock::new(64)]).unwrap() else {
@@ -277,6 +293,7 @@ fn the_sweep() {
     kill_at_every_instruction(Scenario {
         name: "the sweep",
         setup: &mut || {
+            settle();
             let ready = Lock::new(64);
             let pid = spawn_child(|| {
                 let own = Mailbox::mailbox();
