@@ -275,3 +275,27 @@ impl Default for RawGate {
         Self::new()
     }
 }
+
+#[cfg(all(test, not(polyproc_loom)))]
+mod tests {
+    use super::*;
+
+    /// Hazard 3: `membarrier` interrupts every CPU, so only the first sleeper may call it.
+    #[test]
+    fn the_fence_is_raised_by_the_first_sleeper_and_given_up_when_idle() {
+        let gate = RawGate::new();
+        let _announced = gate.announce();
+        for _ in 0..3 {
+            gate.wait(Side::Takers, Deadline::PAST, || false, || {});
+            assert_eq!(gate.fence.load(Relaxed), WANTED | FENCED, "raised once, in the first epoch");
+        }
+        gate.ring(Side::Takers); // clears the mark
+        for _ in 0..IDLE {
+            assert_eq!(gate.fence.load(Relaxed) & FENCED, FENCED);
+            gate.ring(Side::Takers);
+        }
+        assert_eq!(gate.fence.load(Relaxed), ONE_EPOCH, "given up: the next sleeper starts a new epoch");
+        gate.wait(Side::Givers, Deadline::PAST, || false, || {});
+        assert_eq!(gate.fence.load(Relaxed), ONE_EPOCH | WANTED | FENCED);
+    }
+}

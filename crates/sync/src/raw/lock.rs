@@ -462,3 +462,34 @@ fn later(a: u32, b: u32) -> bool {
 fn expired(wait: u64) -> bool {
     later(low_ms(now_ns()), expiry_of(wait))
 }
+
+#[cfg(all(test, not(polyproc_loom)))]
+mod tests {
+    use super::*;
+
+    /// Hazard 3, and the lease: a count that only the dead hold costs wake-ups until it expires, then none.
+    #[test]
+    fn the_fence_and_the_count_of_the_dead_are_given_up() {
+        let lock = RawLock::new();
+        let pass = || {
+            // SAFETY: a lock of this frame, given up at once.
+            unsafe { RawLock::try_lock(&raw const lock) }.unwrap();
+            // SAFETY: as above; held by this thread.
+            unsafe { RawLock::unlock(&raw const lock, false) };
+        };
+        let until = Deadline::after(core::time::Duration::from_millis(500));
+        let generation = lock.announce(until).expect("the first waiter"); // it dies
+        lock.wait.fetch_or(FENCED, Relaxed);
+        pass();
+        assert_eq!(lock.wait.load(Relaxed) & COUNT, ONE, "its sleep may still last");
+        while lock.wait.load(Relaxed) & COUNT != 0 {
+            pass();
+        }
+        lock.retract(generation); // a late one, of the old generation, takes nobody else out
+        assert_eq!(lock.wait.load(Relaxed) & (COUNT | GENERATION), ONE_GENERATION);
+        for _ in 0..=IDLE {
+            pass();
+        }
+        assert_eq!(lock.wait.load(Relaxed) & FENCED, 0);
+    }
+}
