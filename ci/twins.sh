@@ -35,8 +35,10 @@ run_in_copy() { # PACKAGE MODEL TEST LOG
 }
 
 twin() { # FILE SED-EXPRESSION PACKAGE MODEL TEST
-    local file=$1 change=$2 package=$3 model=$4 test=$5 log=$target/twins/log rc=0 places how
-    places=$(sed -E "$change" "$root/$file" | diff -U0 "$root/$file" - | tee /dev/stderr | grep -c '^@@' || true)
+    local file=$1 change=$2 package=$3 model=$4 test=$5 log=$target/twins/log rc=0 difference places how
+    difference=$(sed -E "$change" "$root/$file" | diff -U0 --label "$file" --label twin "$root/$file" - || true)
+    echo "$difference"
+    places=$(grep -c '^@@' <<<"$difference" || true)
     if [[ $places != 1 ]]; then
         echo "the change fits $places places of $file, not one" >&2
         return 1
