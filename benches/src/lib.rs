@@ -1,1 +1,7 @@
+//! What the benches and `quick` share: the contenders, and processes that measure together with this one.
 
+pub mod helper;
+pub mod lock;
+pub mod page;
+pub mod pool;
+pub mod queue;

@@ -25,13 +25,13 @@ use tally::Tally;
 
 /// What comes through the queue: a chunk's number and its primes, or `None` after the last one.
 type Found = Option<(u64, Vec<u64>)>;
+/// Whatever went wrong, to be printed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often a chunk whose worker was killed is tried again.
 const RETRIES: u32 = 1000;
 /// How many chunks may lie in the queue before the workers wait for the main process.
 const ROOM: usize = 64;
-
 /// How long the main process waits for a message before it looks whether any can come.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -84,7 +84,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
 
     let begun = Instant::now();
-    let again: u64 = options.chunks().map(|(_, first, last)| numbers::primes(first, last).len() as u64).sum();
+    let again = alone(options);
     let serial = begun.elapsed();
     if again != count {
         return Err(format!("the serial count is {again}: one of the two is wrong").into());
@@ -92,6 +92,17 @@ fn run(options: &Options) -> Result<(), Failure> {
     writeln!(out, "serial time: {} in the main process alone", seconds(serial))?;
     writeln!(out, "speed-up: {:.2}", serial.as_secs_f64() / parallel.as_secs_f64())?;
     Ok(())
+}
+
+/// Counts the primes in this process, chunk by chunk as the workers do.
+fn alone(options: &Options) -> u64 {
+    let mut progress = Progress::new("serial", options.numbers());
+    let mut count = 0;
+    for (chunk, first, last) in options.chunks() {
+        count += numbers::primes(first, last).len() as u64;
+        progress.show(options.numbers_in(chunk), count);
+    }
+    count
 }
 
 /// Lets a pool search all chunks, and takes in what its workers find while they search.
@@ -137,7 +148,7 @@ fn take_in(
     tally: &mut Tally,
     is_over: impl Fn() -> bool,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new(options.numbers());
+    let mut progress = Progress::new("parallel", options.numbers());
     loop {
         match queue.get_timeout(PATIENCE) {
             Ok(Some((chunk, primes))) => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 /// The time between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// Shown until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -15,11 +16,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `numbers` are to be searched.
-    pub(crate) fn new(numbers: u64) -> Self {
+    /// `numbers` are to be searched; `what` search it is.
+    pub(crate) fn new(what: &'static str, numbers: u64) -> Self {
         let bar = ProgressBar::new(numbers); // hidden if stderr is no terminal
-        let style = ProgressStyle::with_template("{percent:>3}% {bar:40} {msg}, {elapsed}, {eta} to go");
+        let style = ProgressStyle::with_template("{prefix} {percent:>3}% {bar:40} {msg}, {elapsed}");
         bar.set_style(style.expect("the template is constant and good"));
+        bar.set_prefix(what);
         bar.set_message("no primes yet");
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { bar, told: Instant::now() }
@@ -32,7 +34,8 @@ impl Progress {
         if self.bar.is_hidden() && self.told.elapsed() > PAUSE {
             self.told = Instant::now();
             let share = 100.0 * self.bar.position() as f64 / self.bar.length().unwrap_or(1) as f64;
-            let _ = writeln!(io::stderr(), "{share:3.0}% searched, {count} primes"); // nobody listens: it is not needed
+            // An error means that nobody listens.
+            let _ = writeln!(io::stderr(), "{} {share:3.0}%, {count} primes", self.bar.prefix());
         }
     }
 }

@@ -71,6 +71,8 @@ pub fn init() {
     if INITIALISED.swap(1, Ordering::AcqRel) == 1 {
         return;
     }
+    // Registers the process for the barriers of its locks and queues: at once now, some milliseconds once it has threads.
+    let _ = polyproc_sys::robust::thread_id();
     let text = boot::take_variable(BOOT_ENV);
     if let Some(message) = text.as_deref().and_then(Message::parse) {
         be_a_child(&message);

@@ -206,7 +206,10 @@ pub(crate) fn enter_place(place: Place, hash: u64, function: &'static str) -> Re
     if let Some(&index) = entered.get(&[code, target, hash]) {
         return Ok(FnRef { index, hash });
     }
-    let index = Family::get()?.enter_function(Entry { code, target, hash })?;
+    let family = Family::get()?;
+    // SAFETY: the hash has the role of the trampoline in it, and stands for the types that it was made for; only this
+    // module looks for such hashes.
+    let index = unsafe { family.enter_function(Entry { code, target, hash }) }?;
     entered.insert([code, target, hash], index);
     Ok(FnRef { index, hash })
 }

@@ -12,7 +12,8 @@ use std::hash::{DefaultHasher, Hasher};
 /// use polyproc_shm::{Entry, Family};
 /// let family = Family::get()?;
 /// let entry = Entry { code: 0x1000, target: 0x2000, hash: 42 };
-/// let index = family.enter_function(entry)?;
+/// // SAFETY: nobody looks for this hash to call what it stands for.
+/// let index = unsafe { family.enter_function(entry) }?;
 /// assert_eq!(family.function(index, 42)?, entry);
 /// assert!(family.function(index, 43).is_err());
 /// # Ok::<(), polyproc_shm::ShmError>(())
@@ -33,15 +34,21 @@ impl Family {
     /// # Errors
     /// [`ShmError::TooManyFunctions`] if the table has 1024 entries.
     ///
+    /// # Safety
+    /// * Whoever looks the entry up and calls it relies on it: `code` and `target` are what the `hash` stands for, to those
+    ///   who look for that hash.
+    ///
     /// # Examples
     /// ```
     /// use polyproc_shm::{Entry, Family};
     /// let family = Family::get()?;
     /// let entry = Entry { code: 1, target: 2, hash: 3 };
-    /// assert_eq!(family.enter_function(entry)?, family.enter_function(entry)?);
+    /// // SAFETY: nobody looks for this hash to call what it stands for.
+    /// let enter = || unsafe { family.enter_function(entry) };
+    /// assert_eq!(enter()?, enter()?);
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
-    pub fn enter_function(&'static self, entry: Entry) -> Result<u32, ShmError> {
+    pub unsafe fn enter_function(&'static self, entry: Entry) -> Result<u32, ShmError> {
         let same = |i| self.map.function(i).read()[..3] == [entry.code, entry.target, entry.hash];
         let known = |from, to| (from..to).find(|&i| same(i) && self.read(i) == Some(entry));
         let complete = || self.map.header().functions.load(Acquire).min(FUNCTIONS); // SYNC(E1)

@@ -207,7 +207,6 @@ impl Lock {
 /// # Safety
 /// * The calling thread holds the lock, and no guard of it exists.
 #[doc(hidden)]
-#[must_use]
 pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
     let thread = robust::thread_id();
     LockGuard { lock, thread, recovered: false, unrepaired: Cell::new(false), _local: PhantomData }

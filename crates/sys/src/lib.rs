@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods, reason = "this is the crate that talks to the kernel")]
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
@@ -17,9 +18,9 @@ pub mod liveness;
 #[cfg(not(polyproc_loom))]
 pub mod memory;
 #[cfg(not(polyproc_loom))]
-pub mod process;
-#[cfg(not(polyproc_loom))]
 pub mod poll;
+#[cfg(not(polyproc_loom))]
+pub mod process;
 pub mod robust;
 pub mod spin;
 

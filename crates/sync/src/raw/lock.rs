@@ -449,7 +449,6 @@ fn low_ms(ns: u64) -> u32 {
     (ns / 1_000_000) as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "32 bits are masked out")]
 fn expiry_of(wait: u64) -> u32 {
     ((wait & EXPIRY) >> EXPIRY_SHIFT) as u32
 }
