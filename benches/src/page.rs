@@ -4,9 +4,9 @@ use crate::lock::Pthread;
 use polyproc::parts::shm::{Family, Kind};
 use polyproc::parts::sys::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 
-/// A value on cache lines of its own, two of them because of the prefetcher.
+/// A value on a cache line of its own.
 #[derive(Debug, Default)]
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub struct Line<T>(pub T);
 
 /// Words in the family's memory; all zero at first.

@@ -44,15 +44,23 @@ pub fn rayon_apply(pool: &rayon::ThreadPool, x: u64) -> u64 {
 }
 
 /// `n` squares, in one vector.
+///
+/// # Panics
+/// If `n` is too large for this machine.
 #[must_use]
 pub fn rayon_map(pool: &rayon::ThreadPool, n: u64) -> Vec<u64> {
-    pool.install(|| (0..n).into_par_iter().map(square).collect())
+    let n = usize::try_from(n).expect("so many fit"); // rayon knows where the results go only for `usize`
+    pool.install(|| (0..n).into_par_iter().map(|x| square(x as u64)).collect())
 }
 
 /// `n` squares, each handed out alone.
+///
+/// # Panics
+/// As [`rayon_map`].
 #[must_use]
 pub fn rayon_map_single(pool: &rayon::ThreadPool, n: u64) -> Vec<u64> {
-    pool.install(|| (0..n).into_par_iter().with_max_len(1).map(square).collect())
+    let n = usize::try_from(n).expect("so many fit");
+    pool.install(|| (0..n).into_par_iter().with_max_len(1).map(|x| square(x as u64)).collect())
 }
 
 /// From nothing to the first result of our pool; its end is not counted.

@@ -234,7 +234,7 @@ mod tests {
                 wake: None,
                 check: &mut |(lock, sleepers), _| {
                     let slipped_in = lock.try_lock().map(drop).is_some();
-                    sleepers.map(done);
+                    sleepers.into_iter().for_each(done);
                     must_be_free(&lock);
                     if slipped_in { "slipped in" } else { "too late" }.to_owned()
                 },
