@@ -108,7 +108,7 @@ fn locks(rounds: usize, all: &mut Rounds) {
         alone(all, "parking_lot", &parking.0);
         alone(all, "glibc robust", &robust.0);
 
-        let n = 400_000;
+        let n = 3_000_000;
         let contest = fighters.run(Which::Polyproc, n, 0);
         all.entry("Lock, 2 processes").or_default().push(per(contest.time, n));
         all.entry("Lock, fairness").or_default().push(contest.fairness);
@@ -117,7 +117,7 @@ fn locks(rounds: usize, all: &mut Rounds) {
         let contest = between_threads(&parking.0, n, 0);
         all.entry("parking_lot, 2 threads").or_default().push(per(contest.time, n));
         all.entry("parking_lot, fairness").or_default().push(contest.fairness);
-        let (n, work) = (100_000, 100);
+        let (n, work) = (500_000, 100);
         let contest = fighters.run(Which::Polyproc, n, work);
         all.entry("Lock, work").or_default().push(per(contest.time, n));
         let contest = fighters.run(Which::Robust, n, work);
@@ -128,11 +128,11 @@ fn locks(rounds: usize, all: &mut Rounds) {
 fn queues(rounds: usize, all: &mut Rounds) {
     let partner = Partner::start();
     for _ in 0..rounds {
-        let n = 600_000;
+        let n = 2_000_000;
         let mut add = |name, time, n| all.entry(name).or_default().push(per(time, n));
         add("Queue, 2 processes", partner.stream(Stream::Numbers, n), n);
         add("crossbeam, 2 threads", threads::crossbeam_channel::<u64>(n), n);
-        let n = 300_000;
+        let n = 600_000;
         add("Queue 64 B", partner.stream(Stream::Records, n), n);
         add("crossbeam 64 B", threads::crossbeam_channel::<[u8; 64]>(n), n);
         let n = 100_000;
@@ -154,7 +154,7 @@ fn pools(rounds: usize, all: &mut Rounds) {
             f();
             all.entry(name).or_default().push(per(start.elapsed(), n));
         };
-        let applies = 3000;
+        let applies = 8000;
         time("apply", applies, &mut || {
             for x in 0..applies {
                 assert_eq!(ours.apply(square, x).expect("a result"), square(x));
@@ -215,7 +215,7 @@ fn print(row: &Row, all: &Rounds) {
         Bar::Nanos(most) => (format!("≤ {} µs", most / 1e3), value.map(|v| v <= most)),
         Bar::Least(least) => (format!("≥ {least}"), value.map(|v| v >= least)),
     };
-    let ratio = ratio.map_or("not measured".to_owned(), |[a, m, b]| format!("{m:.2} ({:.2}–{:.2})", a, b));
+    let ratio = ratio.map_or("not measured".to_owned(), |[low, r, high]| format!("{r:.2} ({low:.2}–{high:.2})"));
     let holds = holds.map_or("not measured", |holds| if holds { "yes" } else { "**no**" });
     println!("| {} | {} | {}: {} | {ratio} | {bar} | {holds} |", row.what, show(ours), row.rival, show(rivals));
 }

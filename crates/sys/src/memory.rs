@@ -237,8 +237,11 @@ impl Reservation {
             let size = usize::try_from(len).unwrap_or(usize::MAX);
             match MmapOptions::new().len(size).no_reserve_swap().map_raw(file.0.as_raw_fd()) {
                 Ok(map) => return Ok(Self(map)),
-                Err(e) if len > LEAST && e.raw_os_error() == Some(libc::ENOMEM) => len = (len / 2).max(LEAST),
-                Err(e) => return Err(SysError::new("mmap", e)),
+                // EINVAL is valgrind's word for too much.
+                Err(e) if len > LEAST && matches!(e.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) => {
+                    len = (len / 2).max(LEAST);
+                }
+                Err(e) => return Err(SysError::new("mmap (is RLIMIT_AS, `ulimit -v`, below 2 GiB?)", e)),
             }
         }
     }
