@@ -29,6 +29,10 @@ build_in_copy() { # PACKAGE… --test MODEL…
     (cd "$copy" && cargo test --release --target-dir "$build" --no-run "$@")
 }
 
+models_pass_unchanged() {
+    (cd "$copy" && tests_that_ran cargo test --release --target-dir "$build" -p polyproc-sync -p polyproc-queue --test 'loom_*')
+}
+
 # Runs one test of a model that is built; what cargo prints goes to a log.
 run_in_copy() { # PACKAGE MODEL TEST LOG
     (cd "$copy" && timeout -k 5 $limit cargo test --release --target-dir "$build" -p "$1" --test "$2" -- --exact "$3") >"$4" 2>&1
@@ -70,3 +74,69 @@ blind=0
 expect() { # NAME FILE SED-EXPRESSION PACKAGE MODEL TEST
     (step "$@") || blind=$((blind + 1))
 }
+
+gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs ring=crates/queue/src/raw/ring.rs
+barrier=crates/sys/src/asym/model.rs
+in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
+in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
+in_ring() { expect "$1" twin "$2" "$3" polyproc-queue loom_ring "$4"; } # likewise
+
+step 'copy the workspace' copy_workspace
+step 'borrow what is built' borrow_dependencies
+step 'build the models' build_in_copy -p polyproc-sync -p polyproc-queue --test 'loom_*'
+step 'the models pass unchanged' models_pass_unchanged
+
+# The gate: G1, G2, G4, M1. The first one needs most of a minute on a slow machine, all others a second or two.
+in_gate 'gate: who takes without a wake-up does not settle' $gate \
+    's/if woken \|\| done \{/if woken {/' two_waiters_two_posters
+in_gate 'gate: the woken does not mark again' $gate \
+    's/= (self\.word\.fetch_or\(side\.mark\(\), SeqCst\) \| side\.mark\(\));/= if woken { self.word.load(SeqCst) } else { \1 };/' \
+    two_waiters_two_posters
+in_gate 'gate: sleeps on a word that it has not seen with the state' $gate \
+    's/wait_class\(marked,/wait_class(self.word.load(Relaxed),/' one_waiter_one_poster
+in_gate 'gate: the waiter does not fence' $gate \
+    '/^            fence\(SeqCst\); \/\/ SYNC\(M1\)/d' one_waiter_one_poster_two_rounds
+in_gate 'gate: the barrier does not order the poster' $barrier \
+    '/fn light/,/^\}/s/fence\(.*\);//' one_waiter_one_poster
+in_gate 'gate: wakes and leaves the mark' $gate \
+    's/self\.word\.fetch_and\(!side\.mark\(\), SeqCst\) \&/self.word.load(SeqCst) \&/' two_waiters_two_posters
+
+# The lock: L1, L2, I1, I2.
+in_lock 'lock: fast CAS without Acquire' $lock \
+    's/(compare_exchange\(0, me\.id\(\)), Acquire,/\1, Relaxed,/' two_threads_one_round
+in_lock 'lock: slow CAS without Acquire' $lock \
+    's/(me\.id\(\) \| mark), Acquire,/\1, Relaxed,/' three_threads_one_round
+in_lock 'lock: unlock without Release' $lock \
+    's/swap\(free, Release\)/swap(free, Relaxed)/' two_threads_one_round
+in_lock 'lock: the unlocker does not look for waiters again' $lock \
+    '/asym::light\(\); \/\/ SYNC\(L2\)/{n;s/if .* \{/if true {/}' two_threads_one_round
+in_lock 'lock: the barrier does not order the unlocker' $barrier \
+    '/fn light/,/^\}/s/fence\(.*\);//' two_threads_one_round
+in_lock 'lock: the waker does not fence' $lock \
+    '/fn wake_one/,/^    \}/{/fence\(SeqCst\)/d}' two_threads_two_rounds
+in_lock 'lock: nobody is woken whatever the count' $lock \
+    's/if seen \& COUNT == 0 \{$/if true {/' two_threads_one_round
+in_lock 'lock: a waiter is not counted' $lock \
+    's/let mut next = seen \+ ONE;/let mut next = seen;/' two_threads_one_round
+in_lock 'lock: the woken counts itself out, too' $lock \
+    's/if how != Wait::Woken \{/if true {/' three_threads_one_round
+in_lock 'lock: the waker counts two out' $lock \
+    's/^( *)(self\.retract\(seen \& GENERATION\);)/\1\2 \2/' three_threads_one_round
+in_lock 'lock: sleeps on whatever the word is' $lock \
+    's/self\.word\.wait\(marked, until\)/self.word.wait(self.word.load(Relaxed), until)/' two_threads_one_round
+
+# The slotring: S1, S2, S5.
+in_ring 'ring: a producer moves on a lap too far' $ring \
+    '/fn after/,/^    \}/s/wrapping_add\(1\)/wrapping_add(1 + self.capacity())/' two_producers
+in_ring 'ring: a slot is claimed by a store' $ring \
+    's/if slot\[0\]\.compare_exchange\(word, claim, AcqRel, Relaxed\)\.is_ok\(\)/slot[0].store(claim, Release); if true/' two_producers
+in_ring 'ring: a message is taken by a store' $ring \
+    's/let cleared = slot\[0\]\.compare_exchange\(word, free, AcqRel, Relaxed\)\.is_ok\(\);/slot[0].store(free, Release); let cleared = true;/' \
+    two_consumers
+in_ring 'ring: who loses the CAS has the message all the same' $ring \
+    's/\(decision == Take::Yes \&\& cleared\)/decision == Take::Yes/' two_consumers
+
+if ((blind > 0)); then
+    echo "twins that loom does not find: $blind" >&2
+    exit 1
+fi

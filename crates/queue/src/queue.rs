@@ -153,8 +153,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             Err(e) => return Err(PutError::Message { item, source: e.into() }),
         };
         let put = match Message::encode(family, &item) {
-            Ok(Message::Inline { words, .. }) if self.parts.width == NARROW => {
-                self.put_words(me, &words[..1], deadline)
+            Ok(Message::Inline { words: [first, ..], .. }) if is_narrow::<T>() => {
+                self.put_words(me, &[first], deadline)
             }
             Ok(Message::Inline { words: [a, b, c, d, e, f], len }) => {
                 self.put_words(me, &[u64::from(len), a, b, c, d, e, f], deadline)
@@ -176,7 +176,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     }
 
     #[inline]
-    fn put_words(&self, me: Owner, payload: &[u64], deadline: Deadline) -> Result<(), NotNow> {
+    fn put_words<const N: usize>(&self, me: Owner, payload: &[u64; N], deadline: Deadline) -> Result<(), NotNow> {
         let Parts { raw, ring, .. } = &self.parts;
         let _owes = raw.gate.announce();
         match ring.put(me, payload) {
@@ -189,7 +189,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     }
 
     #[cold]
-    fn put_waiting(&self, me: Owner, payload: &[u64], deadline: Deadline) -> Result<(), NotNow> {
+    fn put_waiting<const N: usize>(&self, me: Owner, payload: &[u64; N], deadline: Deadline) -> Result<(), NotNow> {
         let Parts { raw, ring, .. } = &self.parts;
         let mut put = Err(NotNow::Blocked);
         let mut spin = Spin::new();
@@ -276,42 +276,61 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     #[inline]
     pub fn get_deadline(&self, deadline: Deadline) -> Result<T, GetError> {
         let family = self.object.family();
-        let mut taken = Taken { words: [0; WIDE - 1], block: None };
-        let got = {
-            let _owes = self.parts.raw.gate.announce();
-            match taken.get(&self.parts, family) {
-                Err(NotNow::Blocked) if !deadline.is_past() => self.get_waiting(&mut taken, deadline),
-                got => {
-                    self.parts.raw.gate.ring(Side::Givers);
-                    got
-                }
-            }
+        let taken = if is_narrow::<T>() {
+            self.take(deadline, |_: &[u64; NARROW - 1]| Take::Yes)
+                .map(|[word]| Ok(message::decode_inline(family, &[word, 0, 0, 0, 0, 0], size_of::<T>())?))
+        } else {
+            let mut block = None;
+            self.take(deadline, |payload| claim(family, payload, &mut block)).map(|[len, words @ ..]| match block {
+                Some(block) => Ok(message::decode_block(block)?),
+                None => Ok(message::decode_inline(family, &words, usize::try_from(len).unwrap_or(usize::MAX))?),
+            })
         };
-        match got {
-            Ok(()) => taken.decode(family, self.parts.width),
-            Err(NotNow::Blocked) => Err(GetError::TimedOut),
-            Err(NotNow::Scribbled) => Err(GetError::Broken),
+        taken.unwrap_or_else(|e| match e {
+            NotNow::Blocked => Err(GetError::TimedOut),
+            NotNow::Scribbled => Err(GetError::Broken),
+        })
+    }
+
+    /// Takes the next payload that `decide` wants.
+    #[inline]
+    fn take<const N: usize>(
+        &self,
+        deadline: Deadline,
+        mut decide: impl FnMut(&[u64; N]) -> Take,
+    ) -> Result<[u64; N], NotNow> {
+        let _owes = self.parts.raw.gate.announce();
+        match try_take(&self.parts, self.object.family(), &mut decide) {
+            Err(NotNow::Blocked) if !deadline.is_past() => self.take_waiting(deadline, decide),
+            taken => {
+                self.parts.raw.gate.ring(Side::Givers);
+                taken
+            }
         }
     }
 
     #[cold]
-    fn get_waiting(&self, taken: &mut Taken, deadline: Deadline) -> Result<(), NotNow> {
+    fn take_waiting<const N: usize>(
+        &self,
+        deadline: Deadline,
+        mut decide: impl FnMut(&[u64; N]) -> Take,
+    ) -> Result<[u64; N], NotNow> {
         let family = self.object.family();
         let Parts { raw, .. } = &self.parts;
-        let mut got = Err(NotNow::Blocked);
+        let mut taken = Err(NotNow::Blocked);
         let mut spin = Spin::new();
-        while got == Err(NotNow::Blocked) && spin.again() {
-            got = taken.get(&self.parts, family);
+        while taken == Err(NotNow::Blocked) && spin.again() {
+            taken = try_take(&self.parts, family, &mut decide);
         }
-        if got == Err(NotNow::Blocked) {
+        if taken == Err(NotNow::Blocked) {
             let ready = || {
-                got = taken.get(&self.parts, family);
-                got != Err(NotNow::Blocked)
+                taken = try_take(&self.parts, family, &mut decide);
+                taken != Err(NotNow::Blocked)
             };
             raw.gate.wait(Side::Takers, deadline, ready, || self.settle());
         }
         raw.gate.ring(Side::Givers);
-        got
+        taken
     }
 }
 
@@ -368,51 +387,39 @@ impl<T> Queue<T> {
     }
 }
 
-/// A message between the slot and the value.
-struct Taken {
-    words: [u64; WIDE - 1],
-    block: Option<Block>,
+/// Takes the next payload, if there is one; under an announcement.
+#[inline]
+fn try_take<const N: usize>(
+    parts: &Parts,
+    family: &'static Family,
+    mut decide: impl FnMut(&[u64; N]) -> Take,
+) -> Result<[u64; N], NotNow> {
+    let mut skipped = false;
+    let skip = |owner| {
+        let dead = is_dead(family)(owner);
+        skipped |= dead;
+        dead
+    };
+    let mut words = [0; N];
+    let got = parts.ring.get(&mut words, skip, &mut decide);
+    if skipped {
+        parts.raw.gate.ring(Side::Givers); // there is room where the dead producer's claim was
+    }
+    got.map(|()| words)
 }
 
-impl Taken {
-    #[inline]
-    fn get(&mut self, parts: &Parts, family: &'static Family) -> Result<(), NotNow> {
-        let block = &mut self.block;
-        let (is_dead, mut skipped) = (is_dead(family), false);
-        let skip = |owner| {
-            let dead = is_dead(owner);
-            skipped |= dead;
-            dead
-        };
-        let got = parts.ring.get(&mut self.words[..parts.width - 1], skip, |payload| {
-            if payload.len() == NARROW - 1 || payload[0] & IN_BLOCK == 0 {
-                return Take::Yes;
-            }
-            // Whoever claims the block has the message; a consumer that died after it did took it with it.
-            match family.claim(reference(payload)) {
-                Ok(claimed) => {
-                    *block = Some(claimed);
-                    Take::Claimed
-                }
-                Err(_) => Take::Skip,
-            }
-        });
-        if skipped {
-            parts.raw.gate.ring(Side::Givers); // there is room where the dead producer's claim was
-        }
-        got
+/// Makes the block of a wide payload, if it has one, this process's own: whoever claims it has the message, and a consumer
+/// that dies after that takes it with it.
+fn claim(family: &'static Family, payload: &[u64; WIDE - 1], block: &mut Option<Block>) -> Take {
+    if payload[0] & IN_BLOCK == 0 {
+        return Take::Yes;
     }
-
-    #[inline]
-    fn decode<T: DeserializeOwned + 'static>(self, family: &'static Family, width: usize) -> Result<T, GetError> {
-        let [first, rest @ ..] = self.words;
-        if let Some(block) = self.block {
-            return Ok(message::decode_block(block)?);
+    match family.claim(reference(payload)) {
+        Ok(claimed) => {
+            *block = Some(claimed);
+            Take::Claimed
         }
-        if width == NARROW {
-            return Ok(message::decode_inline(family, &[first, 0, 0, 0, 0, 0], size_of::<T>())?);
-        }
-        Ok(message::decode_inline(family, &rest, usize::try_from(first).unwrap_or(usize::MAX))?)
+        Err(_) => Take::Skip,
     }
 }
 
@@ -459,9 +466,9 @@ fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
 
 fn drain(family: &'static Family, offset: u64) {
     let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
-    let mut taken = Taken { words: [0; WIDE - 1], block: None };
-    while taken.get(&parts, family).is_ok() {
-        taken.block = None;
+    let mut block = None;
+    while parts.width == WIDE && try_take(&parts, family, |payload| claim(family, payload, &mut block)).is_ok() {
+        block = None;
     }
     drop(family.claim(parts.slots));
 }

@@ -216,9 +216,9 @@ impl<'a> Ring<'a> {
     /// assert_eq!(ring.put(Owner::new(1, 1), &[7]), Ok(()));
     /// assert_eq!(ring.put(Owner::new(1, 1), &[8]), Err(NotNow::Blocked));
     /// ```
-    #[inline]
-    pub fn put(&self, me: Owner, payload: &[u64]) -> Result<(), NotNow> {
-        assert!(payload.len() < self.width, "the payload fits a slot");
+    #[inline(always)] // so that the length is known where the words are copied
+    pub fn put<const N: usize>(&self, me: Owner, payload: &[u64; N]) -> Result<(), NotNow> {
+        assert!(N < self.width, "the payload fits a slot");
         let writing = u64::from(me.0) << OWNER_SHIFT | WRITING;
         let mut pos = self.tail.load(Acquire); // SYNC(Q3)
         for _ in 0..PATIENCE {
@@ -267,12 +267,12 @@ impl<'a> Ring<'a> {
     /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
     /// assert_eq!(ring.get(&mut [0], |_| false, |_| Take::Yes), Err(NotNow::Blocked));
     /// ```
-    #[inline]
-    pub fn get(
+    #[inline(always)] // as in `put`
+    pub fn get<const N: usize>(
         &self,
-        out: &mut [u64],
+        out: &mut [u64; N],
         mut dead: impl FnMut(Owner) -> bool,
-        mut take: impl FnMut(&[u64]) -> Take,
+        mut take: impl FnMut(&[u64; N]) -> Take,
     ) -> Result<(), NotNow> {
         let mut pos = self.head.load(Acquire); // SYNC(Q3)
         for _ in 0..PATIENCE {
