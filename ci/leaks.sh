@@ -15,7 +15,8 @@ inventory() {
     for link in /proc/[0-9]*/exe; do
         [[ $(readlink "$link") == "$target"/* ]] || continue
         stat=$(cat "${link%exe}stat") || continue
-        set -- ${stat##*) } # the fields from the state on: $20 is the start time
+        # shellcheck disable=SC2086 # the fields from the state on: $20 is the start time
+        set -- ${stat##*) }
         [[ $1 == Z ]] || echo "process $(basename "${link%/exe}") $(readlink "$link") since ${20}"
     done 2>/dev/null
 }

@@ -52,8 +52,8 @@ impl Crew {
         let crew = Arc::new(Self { desk, start, size, workers: Mutex::default(), nudge });
         for _ in 0..size {
             if let Err(e) = crew.hire() {
-                crew.kill();
-                return Err(e.into()); // the killed ones are reaped when their handles go
+                crew.dismiss();
+                return Err(e.into());
             }
         }
         let keeper = Arc::clone(&crew);
@@ -61,7 +61,7 @@ impl Crew {
         match keeper {
             Ok(keeper) => Ok((crew, keeper)),
             Err(e) => {
-                crew.kill();
+                crew.dismiss();
                 Err(PoolError::Watch(e))
             }
         }
@@ -76,6 +76,14 @@ impl Crew {
     pub(crate) fn kill(&self) {
         for worker in &self.lock().alive {
             let _ = worker.process.kill(); // dead already
+        }
+    }
+
+    /// Kills all workers and waits for them, where no keeper does.
+    fn dismiss(&self) {
+        self.kill();
+        for worker in core::mem::take(&mut self.lock().alive) {
+            let _ = worker.process.join(); // how it ended is no matter
         }
     }
 
