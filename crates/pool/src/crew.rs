@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Starts the worker of a number.
 pub(crate) type Start = Box<dyn Fn(u32) -> Result<Process, ProcessError> + Send + Sync>;
 
-/// Workers in a row that may end before they have done anything: then there will be none.
-const MISFIRES: usize = 8;
+/// Workers in a row that may end without that any has come as far as asking for a task: then there will be none.
+const MISFIRES: usize = 16;
 /// How often a worker that has not started yet, or that could not be started, is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -36,6 +36,7 @@ pub(crate) struct Crew {
     size: usize,
     workers: Mutex<Workers>,
     nudge: PipeWriter,
+    nudged: PipeReader,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Crew {
     /// Starts the workers and the thread that watches them.
     pub(crate) fn new(desk: Arc<Desk>, size: usize, start: Start) -> Result<(Arc<Self>, JoinHandle<()>), PoolError> {
         let (nudged, nudge) = std::io::pipe().map_err(PoolError::Watch)?;
-        let crew = Arc::new(Self { desk, start, size, workers: Mutex::default(), nudge });
+        let crew = Arc::new(Self { desk, start, size, workers: Mutex::default(), nudge, nudged });
         for _ in 0..size {
             if let Err(e) = crew.hire() {
                 crew.dismiss();
@@ -57,7 +58,7 @@ impl Crew {
             }
         }
         let keeper = Arc::clone(&crew);
-        let keeper = std::thread::Builder::new().name("pool-keeper".to_owned()).spawn(move || keeper.keep(nudged));
+        let keeper = std::thread::Builder::new().name("pool-keeper".to_owned()).spawn(move || keeper.keep());
         match keeper {
             Ok(keeper) => Ok((crew, keeper)),
             Err(e) => {
@@ -69,7 +70,7 @@ impl Crew {
 
     /// Lets the keeper look at the pool's state.
     pub(crate) fn nudge(&self) {
-        let _ = (&self.nudge).write(&[0]); // full: it has not looked at the last nudges yet
+        let _ = (&self.nudge).write(&[0]); // the reader lives as long as the writer
     }
 
     /// Kills all workers.
@@ -106,34 +107,43 @@ impl Crew {
     }
 
     /// The keeper's life.
-    fn keep(&self, mut nudged: PipeReader) {
-        let mut misfires = 0;
+    fn keep(&self) {
+        let (mut misfires, mut arrivals) = (0, 0);
         let mut failed = None; // why the last worker could not be had
         let mut starting = true;
         loop {
             let alive = self.lock().alive.clone();
-            let deadline = if starting { Deadline::after(LOOK) } else { Deadline::NEVER };
+            let deadline = if core::mem::take(&mut starting) { Deadline::after(LOOK) } else { Deadline::NEVER };
             let fds: Vec<BorrowedFd<'_>> =
-                core::iter::once(nudged.as_fd()).chain(alive.iter().map(|w| w.process.sentinel())).collect();
+                core::iter::once(self.nudged.as_fd()).chain(alive.iter().map(|w| w.process.sentinel())).collect();
             let ended = match poll::readable(&fds, deadline) {
                 Ok(ended) => ended,
-                Err(_) => alive.iter().map(|w| !w.process.is_alive()).collect(), // no memory: look one by one
+                Err(_) => {
+                    // No memory, or more descriptors than this process may have by now: look one by one.
+                    std::thread::sleep(LOOK);
+                    starting = true;
+                    core::iter::once(false).chain(alive.iter().map(|w| !w.process.is_alive())).collect()
+                }
             };
             drop(fds);
             if ended[0] {
-                let _ = nudged.read(&mut [0; 64]);
+                let _ = (&self.nudged).read(&mut [0; 64]);
             }
             let mut died = 0;
             for (worker, _) in alive.iter().zip(&ended[1..]).filter(|(_, ended)| **ended) {
                 let (exit, why) = last_words(&worker.process);
                 self.lock().alive.retain(|w| w.number != worker.number);
-                let busy = self.desk.bury(worker.number, worker.process.pid(), exit);
+                if let Err(e) = self.desk.bury(worker.number, worker.process.pid(), exit) {
+                    self.give_up(Some(e.to_string()));
+                }
                 died += usize::from(!exit.success());
-                misfires = if busy || exit.success() || exit.signal().is_some() { 0 } else { misfires + 1 };
+                let now = self.desk.board.arrivals();
+                misfires = if now > arrivals { 0 } else { misfires + 1 };
+                arrivals = now;
                 failed = Some(why);
             }
             // A child that does not come to `init` in time is killed when somebody looks at it.
-            starting = alive.iter().any(|w| matches!(w.process.started(Duration::ZERO), Ok(false)));
+            starting |= alive.iter().any(|w| matches!(w.process.started(Duration::ZERO), Ok(false)));
 
             let wanted = match self.desk.state() {
                 State::Open if misfires >= MISFIRES => {

@@ -1,7 +1,8 @@
 //! The poster's side of the board: which cell holds which tasks of which call, and what becomes of them.
 //!
-//! Any thread that waits for an answer takes in all answers that have come, also those of others, and wakes them. There is
-//! no thread between a worker and whoever waits for it.
+//! Of the threads that wait for answers one, the leader, sleeps on the board's gate, takes in whatever comes, also for
+//! others, and tells them; the followers sleep until it does, or until it leaves and one of them leads. So there is no
+//! thread between a worker and a single caller.
 
 use crate::batch::{Answer, Batch, GivenUp};
 use crate::error::PoolError;
@@ -12,7 +13,7 @@ use polyproc_queue::{Board, BoardError};
 use polyproc_shm::Message;
 use polyproc_sys::Deadline;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Cells of a pool's board: as many chunks of tasks are on their way at once.
 pub(crate) const CELLS: usize = 512;
@@ -64,6 +65,16 @@ pub(crate) enum State {
 pub(crate) struct Desk {
     pub(crate) board: Board,
     table: Mutex<Table>,
+    lead: Mutex<Lead>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lead {
+    /// Some thread leads.
+    taken: bool,
+    /// How often there was something to look at.
+    round: u64,
 }
 
 impl Desk {
@@ -76,7 +87,7 @@ impl Desk {
             free: (0..cells).rev().collect(),
             state: State::Open,
         };
-        Ok(Self { board, table: Mutex::new(table) })
+        Ok(Self { board, table: Mutex::new(table), lead: Mutex::default(), news: Condvar::new() })
     }
 
     /// Posts a chunk; sleeps while all cells are taken.
@@ -116,16 +127,54 @@ impl Desk {
 
     /// Sleeps until `ready`, which sees the table after all answers were taken in, says `true`; or until the deadline.
     fn wait(&self, deadline: Deadline, mut ready: impl FnMut(&mut Table) -> bool) -> bool {
-        self.board.wait(deadline, || {
+        let mut look = || {
             let mut table = self.lock();
             let taken = self.take_in(&mut table);
             let ready = ready(&mut table);
             drop(table);
             if taken > 0 {
-                self.board.wake_posters(); // one of them may have been another's
+                self.tell_followers(); // one of them may have been another's
             }
             ready
-        })
+        };
+        loop {
+            let mut lead = lock(&self.lead);
+            if !lead.taken {
+                lead.taken = true;
+                drop(lead);
+                let ready = self.board.wait(deadline, look);
+                lock(&self.lead).taken = false;
+                self.tell_followers(); // one of them leads now
+                return ready;
+            }
+            let round = lead.round;
+            drop(lead);
+            if look() {
+                return true;
+            }
+            if deadline.is_past() {
+                return false;
+            }
+            let lead = lock(&self.lead);
+            let old = |lead: &mut Lead| lead.taken && lead.round == round;
+            match deadline.remaining() {
+                None => drop(self.news.wait_while(lead, old)),
+                Some(left) => drop(self.news.wait_timeout_while(lead, left, old)),
+            }
+        }
+    }
+
+    fn tell_followers(&self) {
+        let mut lead = lock(&self.lead);
+        lead.round = lead.round.wrapping_add(1);
+        drop(lead);
+        self.news.notify_all();
+    }
+
+    /// Lets every thread that waits look.
+    fn tell_all(&self) {
+        self.tell_followers();
+        self.board.wake_posters();
     }
 
     /// Sleeps until a call has an answer, or until the deadline.
@@ -193,13 +242,13 @@ impl Desk {
 
     /// After the proof of a worker's death: what it was at is answered or tried again. Says whether it ever did anything
     /// that was not taken in before.
-    pub(crate) fn bury(&self, worker: u32, pid: u32, exit: ExitStatus) -> bool {
+    pub(crate) fn bury(&self, worker: u32, pid: u32, exit: ExitStatus) -> Result<bool, BoardError> {
         let mut table = self.lock();
         self.take_in(&mut table);
         if let State::Over(_) = table.state {
-            return false; // all that is left will be given up
+            return Ok(false); // all that is left will be given up
         }
-        let found = self.board.bury(worker).unwrap_or_default();
+        let found = self.board.bury(worker)?;
         for (cell, turn, phase) in &found {
             if table.cells[*cell as usize].as_ref().is_some_and(|p| p.turn == *turn) {
                 let died = matches!(phase, Phase::Running(_)).then_some((pid, exit));
@@ -207,8 +256,8 @@ impl Desk {
             }
         }
         drop(table);
-        self.board.wake_posters();
-        !found.is_empty()
+        self.tell_all();
+        Ok(!found.is_empty())
     }
 
     /// Changes the state: a pool never opens again.
@@ -220,7 +269,7 @@ impl Desk {
         table.state = state;
         drop(table);
         self.board.close();
-        self.board.wake_posters();
+        self.tell_all();
     }
 
     pub(crate) fn state(&self) -> State {
@@ -242,7 +291,7 @@ impl Desk {
             self.give_up(&mut table, cell, why);
         }
         drop(table);
-        self.board.wake_posters();
+        self.tell_all();
     }
 
     fn give_up(&self, table: &mut Table, cell: u32, why: &GivenUp) {
@@ -255,6 +304,10 @@ impl Desk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

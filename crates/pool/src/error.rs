@@ -100,9 +100,6 @@ pub enum PoolError {
     /// No worker can be started any more.
     #[error("the pool has no workers left: {0}")]
     NoWorkers(String),
-    /// The time is up and there is no result yet.
-    #[error("the task is not finished and the time is up")]
-    TimedOut,
     /// An argument could not be encoded, or there is no memory for it. Handles travel as arguments of the initializer.
     #[error("argument {task} cannot be sent: {source}")]
     Argument {

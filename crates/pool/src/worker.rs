@@ -38,6 +38,7 @@ where
         let argument = Message::encode(family, &argument).map_err(|e| e.to_string())?;
         FnRef::from_words(function).call(argument).map_err(|e| format!("the initializer failed: {e}"))?;
     }
+    board.arrive();
     let mut result = Vec::new();
     loop {
         match board.take(number, Deadline::NEVER) {

@@ -100,3 +100,17 @@ fn a_closed_pool_outlives_a_death() {
         }
     });
 }
+
+#[test]
+fn workers_that_end_before_their_first_task_end_the_pool() {
+    watchdog(LIMIT, || {
+        let ways: [fn(u8); 3] = [|_| std::process::abort(), |_| std::process::exit(0), |_| panic!("no database")];
+        for way in ways {
+            let pool = Pool::builder().workers(2).initializer(way, 0).build().unwrap();
+            match pool.apply(|n: u8| n, 1) {
+                Err(PoolError::Task(TaskError::NoWorkers { .. }) | PoolError::NoWorkers(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}

@@ -13,10 +13,10 @@ polyproc_process::init_for_tests!();
 const TASKS: u64 = 10_000;
 const PACE: Duration = Duration::from_millis(20);
 
-/// Some 100 µs of work, so that kills find workers at work.
+/// Some 30 µs of work, so that kills find workers at work.
 fn work(n: u64) -> u64 {
     let mut x = n;
-    for _ in 0..200_000 {
+    for _ in 0..40_000 {
         x = std::hint::black_box(x.rotate_left(1) ^ n);
     }
     std::hint::black_box(x);

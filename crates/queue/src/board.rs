@@ -85,6 +85,8 @@ struct RawBoard {
     /// 1 when no task will be posted any more.
     closed: AtomicU64,
     words: [AtomicU64; 4],
+    /// How many workers have come as far as asking for a task.
+    arrivals: AtomicU64,
 }
 
 const _: () = assert!(size_of::<RawBoard>() == 448);
@@ -233,7 +235,8 @@ impl Board {
     }
 
     /// The poster's: sleeps until `ready` says `true`, or until `deadline`; looks whenever a worker has finished a task and
-    /// whenever [`Board::wake_posters`] is called.
+    /// whenever [`Board::wake_posters`] is called. One thread at a time: of several that wait for different answers, the
+    /// wrong one may be woken.
     ///
     /// ```
     /// use polyproc_sys::Deadline;
@@ -257,7 +260,7 @@ impl Board {
         let gate = &self.parts.raw.done_gate;
         let _owes = gate.announce();
         gate.wait(Side::Takers, deadline, ready, || {
-            if !self.parts.done.is_empty() {
+            if self.parts.done.has_message(is_dead(self.object.family())) {
                 gate.ring(Side::Takers);
             }
         })
@@ -369,6 +372,27 @@ impl Board {
         gate.ring_all(Side::Takers);
     }
 
+    /// A worker's: says that it is ready for its first task.
+    ///
+    /// ```
+    /// let board = polyproc_queue::Board::new(8)?;
+    /// board.arrive();
+    /// assert_eq!(board.arrivals(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn arrive(&self) {
+        self.parts.raw.arrivals.fetch_add(1, Release);
+    }
+
+    /// How many workers have arrived so far, the dead among them: tells workers that die at work from workers that
+    /// cannot even start.
+    ///
+    /// See [`Board::arrive`] for an example.
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.parts.raw.arrivals.load(Acquire)
+    }
+
     /// A worker's: takes a task, sleeping until `deadline` at most; `None` when the time is up, or when the board is closed
     /// and no task is posted. `worker` is the number that the poster gave this worker, below 2^30.
     ///
@@ -389,7 +413,9 @@ impl Board {
         while !look() && !deadline.is_past() {
             if !spin.again() {
                 let settle = || {
-                    if self.parts.tasks.has_message(is_dead(self.object.family())) {
+                    // Closing is for all of them: each passes it on.
+                    let closed = self.parts.raw.closed.load(Acquire) != 0;
+                    if closed || self.parts.tasks.has_message(is_dead(self.object.family())) {
                         gate.ring(Side::Takers);
                     }
                 };
@@ -562,9 +588,14 @@ fn split(hint: u64) -> (u32, u32) {
 }
 
 /// Tells the family what a board owns: its cells and rings, and the results that lie in blocks.
-fn register() {
+/// As for queues, before `main`.
+extern "C" fn register() {
     register_kind(Kind::Board, KindHooks { trace, drop: free });
 }
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = register;
 
 fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
     let Ok(Some(parts)) = RawBoard::at(family, offset) else { return };

@@ -280,6 +280,9 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             self.take(deadline, |_: &[u64; NARROW - 1]| Take::Yes)
                 .map(|[word]| Ok(message::decode_inline(family, &[word, 0, 0, 0, 0, 0], size_of::<T>())?))
         } else {
+            if let Err(e) = family.try_me() {
+                return Err(GetError::Message(e.into())); // unknown to the family it could not own a message
+            }
             let mut block = None;
             self.take(deadline, |payload| claim(family, payload, &mut block)).map(|[len, words @ ..]| match block {
                 Some(block) => Ok(message::decode_block(block)?),
@@ -447,10 +450,15 @@ fn type_hash<T: 'static>() -> u64 {
     hasher.finish()
 }
 
-/// Tells the family what a queue owns: its slots and the blocks of its messages.
-fn register() {
+/// Tells the family what a queue owns: its slots and the blocks of its messages. Every process of a program that uses
+/// queues does so before `main`, so that each can clear up after the others.
+extern "C" fn register() {
     register_kind(Kind::Queue, KindHooks { trace, drop: drain });
 }
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = register;
 
 fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
     let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
@@ -496,7 +504,7 @@ impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
         register();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, deserializer)?)
             .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
-        if queue.parts.kind != type_hash::<T>() {
+        if queue.parts.kind != type_hash::<T>() || (queue.parts.width == NARROW) != is_narrow::<T>() {
             let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());
             return Err(de::Error::custom(text));
         }

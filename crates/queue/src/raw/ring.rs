@@ -24,7 +24,8 @@
 //! S1. Position p is claimed only after p - 1 was: a producer moves on from p only when the slot's word proves that p is
 //!     claimed (same turn and not `FREE`, or a later turn), and jumps no further than the next position so proven.
 //! S2. Likewise for taking: a consumer moves on from p only when the slot proves that p was taken or skipped.
-//! S3. A hint is written by whoever has just claimed, or taken, the position before it: it may be behind, never ahead.
+//! S3. A hint is written by whoever knows that the position before it was claimed, or taken: it may be behind, as far as
+//!     the writer was asleep between his claim and his hint, and jump back by that; never ahead.
 //! S4. From `WRITING` to `FULL` only the owner changes the slot; if the owner is dead nobody does, and it is skipped.
 //! S5. A message is in the queue from the store of `FULL` to the CAS of its taker: the two commit points.
 //!
@@ -57,9 +58,11 @@ const FULL: u64 = 2;
 const PHASE: u64 = 3;
 const OWNER_SHIFT: u32 = 2;
 const TURN_SHIFT: u32 = 32;
-/// Steps that one call follows the words of the slots before it says "not now": words that somebody scribbled over must
-/// not keep it for ever.
-const PATIENCE: u32 = 1 << 16;
+/// Steps beyond one for each slot that a call follows the words of the slots before it gives up: words that somebody
+/// scribbled over must not keep it for ever.
+const PATIENCE: u64 = 1 << 16;
+/// Every so many steps a walk leaves a hint, so that the next one need not start as far behind.
+const STRIDE: u64 = 1 << 10;
 
 /// A thread that claims slots, as it stands in a slot's word: 14 bits of participant slot, 16 bits of generation.
 ///
@@ -221,7 +224,10 @@ impl<'a> Ring<'a> {
         assert!(N < self.width, "the payload fits a slot");
         let writing = u64::from(me.0) << OWNER_SHIFT | WRITING;
         let mut pos = self.tail.load(Acquire); // SYNC(Q3)
-        for _ in 0..PATIENCE {
+        for step in 1..=self.patience() {
+            if step % STRIDE == 0 {
+                self.tail.store(pos, Release); // S3
+            }
             let slot = self.slot(pos);
             let word = slot[0].load(Acquire);
             let turn = pos >> self.shift;
@@ -275,7 +281,10 @@ impl<'a> Ring<'a> {
         mut take: impl FnMut(&[u64; N]) -> Take,
     ) -> Result<(), NotNow> {
         let mut pos = self.head.load(Acquire); // SYNC(Q3)
-        for _ in 0..PATIENCE {
+        for step in 1..=self.patience() {
+            if step % STRIDE == 0 {
+                self.head.store(pos, Release); // S3
+            }
             let slot = self.slot(pos);
             let word = slot[0].load(Acquire); // SYNC(Q1)
             let turn = pos >> self.shift;
@@ -426,7 +435,7 @@ impl<'a> Ring<'a> {
     /// The next position to put or take, read from `hint` on.
     fn next(&self, hint: &AtomicU64, taking: bool) -> u64 {
         let mut pos = hint.load(Acquire); // SYNC(Q3)
-        for _ in 0..PATIENCE {
+        for _ in 0..self.patience() {
             let word = self.slot(pos)[0].load(Acquire);
             let behind = turn_of(word).wrapping_sub(low(pos >> self.shift)).cast_signed();
             if behind < 0 || (behind == 0 && (taking || word & PHASE == FREE)) {
@@ -443,6 +452,12 @@ impl<'a> Ring<'a> {
     fn after(&self, pos: u64, word: u64, before: bool) -> u64 {
         let turns = turn_of(word).wrapping_sub(low(pos >> self.shift));
         pos.wrapping_add(u64::from(turns.wrapping_sub(u32::from(before))) << self.shift).wrapping_add(1)
+    }
+
+    /// The most steps of a walk: once around, and some for others who come in between.
+    #[inline]
+    fn patience(&self) -> u64 {
+        self.capacity() + PATIENCE
     }
 
     #[inline]

@@ -19,8 +19,10 @@
 //! | 2..32 | epoch | how often the fence was given up |
 //!
 //! # Invariants
-//! G1. Nobody sleeps unless the word is exactly what he saw together with a state that was not ready.
-//! G2. A waiter that was woken marks the gate again before he does anything else: others may sleep still.
+//! G1. Nobody sleeps unless the word is exactly what he saw together with a state that was not ready, or looks the same
+//!     again because another waiter has marked it since, who then has his own look and G4 ahead of him.
+//! G2. A waiter that was woken marks the gate again, for both sides, before he does anything else: others may sleep still,
+//!     and if the kernel woke him in place of a dead poster, that one may have cleared the mark of the other side.
 //! G3. From before a state changes until after the wake-up, and from before a sleep until after what it led to, the thread
 //!     holds an announcement ([`RawGate::announce`]): the kernel wakes another waiter if it dies meanwhile.
 //! G4. Whoever consumed a wake-up, or takes what he marked the gate for, rings for each side whose state is ready: the
@@ -43,7 +45,7 @@
 
 use polyproc_sys::atomic::{
     AtomicU32,
-    Ordering::{Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, SeqCst},
     fence,
 };
 use polyproc_sys::futex::{self, Futex, Wait};
@@ -168,7 +170,7 @@ impl RawGate {
     #[inline]
     pub fn ring(&self, side: Side) {
         asym::light(); // SYNC(M1)
-        if self.word.load(Relaxed) | (self.fence.load(Relaxed) & !EPOCH) != 0 {
+        if self.is_watched() {
             self.ring_marked(side, 1);
         }
     }
@@ -182,9 +184,17 @@ impl RawGate {
     #[inline]
     pub fn ring_all(&self, side: Side) {
         asym::light(); // SYNC(M1)
-        if self.word.load(Relaxed) | (self.fence.load(Relaxed) & !EPOCH) != 0 {
+        if self.is_watched() {
             self.ring_marked(side, u32::MAX);
         }
+    }
+
+    /// Whether a poster has to do more than change the state. The fence is loaded first: whoever finds it given up then
+    /// sees the marks of all who relied on it.
+    #[inline]
+    fn is_watched(&self) -> bool {
+        let fence = self.fence.load(Acquire) & !EPOCH; // SYNC(M1)
+        fence | self.word.load(Relaxed) != 0
     }
 
     #[cold]
@@ -207,7 +217,7 @@ impl RawGate {
         self.idle.store(idle, Relaxed);
         if idle >= IDLE {
             let fenced = self.fence.load(Relaxed);
-            let _ = self.fence.compare_exchange(fenced, (fenced & EPOCH).wrapping_add(ONE_EPOCH), Relaxed, Relaxed);
+            let _ = self.fence.compare_exchange(fenced, (fenced & EPOCH).wrapping_add(ONE_EPOCH), SeqCst, Relaxed);
             self.idle.store(0, Relaxed);
         }
     }
@@ -235,7 +245,9 @@ impl RawGate {
         let mut woken = false;
         loop {
             let mut until = deadline.earlier(Deadline::after(futex::tick()));
-            let marked = self.word.fetch_or(side.mark(), SeqCst) | side.mark(); // G2
+            // G2. The wake-up may have been meant for the other side, whose mark the poster had cleared before it died.
+            let mine = if woken { Side::Takers.mark() | Side::Givers.mark() } else { side.mark() };
+            let marked = self.word.fetch_or(mine, SeqCst) | mine;
             if self.fence.load(Relaxed) & FENCED == 0 && !self.raise_fence() {
                 until = deadline.earlier(Deadline::after(SLICE));
             }

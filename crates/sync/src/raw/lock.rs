@@ -359,7 +359,7 @@ impl RawLock {
         let Some(generation) = self.announce(until) else {
             // 32,767 waiters are counted already: this one looks again and again.
             until = deadline.earlier(Deadline::after(SLICE));
-            return self.word.wait(self.word.load(Relaxed), until);
+            return Futex::new(0).wait(0, until); // not on the lock's word: a waker would count out somebody else
         };
         if self.wait.load(Relaxed) & FENCED == 0 {
             if asym::heavy() {

@@ -248,8 +248,11 @@ impl Thread {
             // R2. Somebody scribbled over our node: what we linked before it is the truth.
             next = if i > 0 { s.linked[i - 1].get() } else { self.head_node() };
         }
-        let before = if i + 1 < count { s.linked[i + 1].get() } else { self.head_node() };
-        let before = self.predecessor(before, node);
+        let (before, walk) = match s.linked[..count].get(i + 1) {
+            Some(ours) => (ours.get(), s.foreign[i + 1].get()), // R2
+            None => (self.head_node(), true),
+        };
+        let before = if walk { self.predecessor(before, node) } else { before };
         compiler_fence(SeqCst);
         write_node(before, next);
         compiler_fence(SeqCst);
