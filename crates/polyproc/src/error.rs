@@ -18,7 +18,8 @@ use polyproc_sync::LockError;
 /// }
 /// assert_eq!(f().unwrap_err().to_string(), "a queue of capacity 0 cannot be made: ask for 1 to 16777216 items");
 /// ```
-#[derive(Debug, thiserror::Error)]
+/// Its `Debug` is its text as well, since that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The family's memory.
@@ -59,6 +60,12 @@ pub enum Error {
 /// assert_eq!(f().unwrap(), 4);
 /// ```
 pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+impl core::fmt::Debug for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
 
 impl<T> From<PutError<T>> for Error {
     fn from(e: PutError<T>) -> Self {

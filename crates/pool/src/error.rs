@@ -101,7 +101,9 @@ pub enum PoolError {
     #[error("the pool has no workers left: {0}")]
     NoWorkers(String),
     /// An argument could not be encoded, or there is no memory for it. Handles travel as arguments of the initializer.
-    #[error("argument {task} cannot be sent: {source}")]
+    #[error(
+        "argument {task} cannot be sent: {source} (handles do not travel with tasks: give them to Builder::initializer)"
+    )]
     Argument {
         /// The argument's position.
         task: usize,

@@ -10,5 +10,6 @@ mod result;
 mod worker;
 
 pub use error::{PoolError, TaskError};
+pub use polyproc_process::{init, init_for_tests};
 pub use pool::{Builder, Pool};
 pub use result::{AsyncResult, ImapUnordered};

@@ -6,7 +6,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, ShmError, message};
-use polyproc_sys::{Deadline, robust};
+use polyproc_sys::{Deadline, liveness, robust};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Clones are the same lock, and so are the copies that arrive in other processes. 40 bytes of shared memory, no file
 /// descriptor. Unlike Python's, it is released by the thread that took it, by dropping the guard.
 ///
+/// It protects what processes share: files, terminals, sequences of queue operations, memory of their own making. A
+/// `static` is not shared, each process has its own.
+///
 /// # Fairness
 /// None: a thread that comes by may take a lock that was just given up before a sleeper wakes. A waiter spins a little
 /// (not where there is one CPU), then sleeps in the kernel. No system call where nobody waits. Up to 32,767 waiters sleep;
@@ -22,7 +25,12 @@ use std::sync::Arc;
 ///
 /// # When a process dies
 /// See the [crate's page](crate#what-a-death-does): nobody ever waits for a dead holder. A forked child that inherits a
-/// guard does not hold the lock: dropping that guard does nothing.
+/// guard does not hold the lock: dropping that guard does nothing. [`Lock::lock`] tells of a death once, and takes what
+/// was protected as it is; [`Lock::lock_checked`] is for those who must repair it.
+///
+/// # Limits
+/// One thread holds 128 locks at most, and panics at the next one, whatever the form of the call. No operation may be used
+/// in an asynchronous signal handler.
 ///
 /// # Examples
 /// ```
@@ -108,6 +116,7 @@ impl Lock {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> LockGuard<'_> {
         match self.lock_deadline(Deadline::NEVER) {
             Ok(guard) => guard,
@@ -185,6 +194,7 @@ impl Lock {
     /// assert!(polyproc_sync::Lock::new()?.lock_checked().is_ok());
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
+    #[track_caller]
     pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<'_>> {
         let guard = self.lock();
         if guard.recovered {
@@ -220,6 +230,18 @@ impl core::fmt::Debug for Lock {
     }
 }
 
+impl Drop for Lock {
+    /// A lock whose guard was forgotten is still held by a thread of this process, and named in its robust list: its bytes
+    /// must not become another lock's before that thread has ended. So this process keeps its hold for good.
+    fn drop(&mut self) {
+        // SAFETY: as in `lock_deadline`; the lock is only looked at.
+        let owner = unsafe { &*self.raw() }.owner();
+        if owner.is_some_and(liveness::is_own_thread) && Arc::strong_count(&self.object) == 1 {
+            core::mem::forget(Arc::clone(&self.object));
+        }
+    }
+}
+
 impl Serialize for Lock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         message::serialize_handle(&self.object, serializer)
@@ -228,7 +250,7 @@ impl Serialize for Lock {
 
 impl<'de> Deserialize<'de> for Lock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::Lock, deserializer).map(|object| Self { object })
+        message::deserialize_handle(Kind::Lock, size_of::<RawLock>() as u64, deserializer).map(|object| Self { object })
     }
 }
 

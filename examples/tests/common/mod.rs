@@ -11,7 +11,15 @@ pub(crate) fn example(name: &str, args: &[&str]) -> Command {
     let profile = test.ancestors().nth(2).expect("tests lie in <profile>/deps");
     let program: PathBuf = profile.join("examples").join(name);
     assert!(program.exists(), "{} is missing: run `cargo build --examples` with the same profile", program.display());
-    let mut command = Command::new(program);
-    command.args(args).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Whatever runs the tests may ignore SIGINT (nohup, some CI runners), and children inherit that.
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=INT")
+        .arg(program)
+        .args(args)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }

@@ -31,7 +31,8 @@ pub fn heavy() -> bool {
 
 /// Makes this process one that [`heavy`] of other processes reaches; once a process, anew after a fork.
 pub(crate) fn register() {
-    // A refusal shows at the first `heavy`, in every process of the machine alike.
+    // A refusal shows at the first `heavy`, provided that the same filter applies to all relatives: a process that alone
+    // may not register does not hear the others' barriers, and its wake-ups may be left to their tick.
     let _ = membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
 }
 
