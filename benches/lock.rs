@@ -65,7 +65,7 @@ fn fight(g: &mut BenchmarkGroup<'_, WallTime>, name: &str, run: impl Fn(u64) -> 
     g.bench_function(name, |b| {
         b.iter_custom(|n| {
             let contest = run(n);
-            contests.push((n, contest.fairness));
+            contests.push((n, contest.fairness()));
             contest.time
         });
     });

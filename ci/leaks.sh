@@ -27,11 +27,12 @@ start() {
 }
 
 end() {
-    local new _
+    local new until=$((SECONDS + 5))
     [[ -f $baseline ]] || { echo "no baseline: run 'ci/leaks.sh start' first" >&2; return 1; }
-    for _ in {1..50}; do # what is just ending has five seconds
+    while true; do
         new=$(inventory | LC_ALL=C sort | LC_ALL=C comm -13 "$baseline" -)
         [[ -z $new ]] && return
+        ((SECONDS < until)) || break # what is just ending has had its time
         sleep 0.1
     done
     printf 'left behind:\n%s\n' "$new" >&2

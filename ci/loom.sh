@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# The loom models of the raw layer, each schedule up to two preemptions or what the model itself asks for.
+# The loom models of the raw layer, each with the number of preemptions that it asks for itself, or two.
+#
+# Built in 40 s, run in 20 s on two processors: two_waiters_two_posters of the gate 16 s (249,000 executions), each of
+# the others below 0.3 s (up to 4,500).
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

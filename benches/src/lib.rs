@@ -1,5 +1,6 @@
 //! What the benches and `quick` share: the contenders, and processes that measure together with this one.
 
+pub mod cpu;
 pub mod helper;
 pub mod lock;
 pub mod page;

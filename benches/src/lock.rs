@@ -3,6 +3,7 @@
 //! A contended run has a goal: both workers add 1 to one counter under the lock until it is reached. The sum of what each
 //! says it added is the goal exactly if the lock excludes.
 
+use crate::cpu::pin;
 use crate::helper::{Helper, Orders};
 use crate::page::{Line, Page, meet};
 use core::cell::UnsafeCell;
@@ -192,6 +193,8 @@ pub struct Share {
     added: u64,
     start: u64,
     end: u64,
+    /// Nanoseconds for which others had the CPU.
+    delayed: u64,
 }
 
 /// What came of a contended run.
@@ -199,22 +202,32 @@ pub struct Share {
 pub struct Contest {
     /// From the first start to the last end.
     pub time: Duration,
-    /// What the slower worker added, over what the faster one did.
-    pub fairness: f64,
+    /// What each worker added.
+    pub added: [u64; 2],
+    /// Whether both started together and neither waited for a CPU: only then does the time say something about the lock.
+    pub undisturbed: bool,
 }
 
 impl Contest {
-    #[expect(clippy::cast_precision_loss, reason = "counts of a bench")]
     fn of([a, b]: [Share; 2], goal: u64) -> Self {
         assert_eq!(a.added + b.added, goal, "the lock excludes");
         let time = Duration::from_nanos(a.end.max(b.end) - a.start.min(b.start));
-        Self { time, fairness: a.added.min(b.added) as f64 / a.added.max(b.added).max(1) as f64 }
+        let lost = a.start.abs_diff(b.start) + a.delayed + b.delayed;
+        Self { time, added: [a.added, b.added], undisturbed: u128::from(lost) * 20 < time.as_nanos() }
+    }
+
+    /// What the slower worker added, over what the faster one did.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a bench")]
+    #[must_use]
+    pub fn fairness(&self) -> f64 {
+        let [a, b] = self.added;
+        a.min(b) as f64 / a.max(b).max(1) as f64
     }
 }
 
 /// Adds 1 under the lock again and again until the counter is at `goal`, with `work` steps of other work between.
 fn hammer(lock: &impl Exclusive, counter: &AtomicU64, goal: u64, work: u32) -> Share {
-    let (start, mut added) = (now_ns(), 0);
+    let (delay_before, start, mut added) = (delay(), now_ns(), 0);
     let more = || {
         let count = counter.load(Relaxed);
         let more = count < goal;
@@ -229,17 +242,28 @@ fn hammer(lock: &impl Exclusive, counter: &AtomicU64, goal: u64, work: u32) -> S
             black_box(i);
         }
     }
-    Share { added, start, end: now_ns() }
+    let end = now_ns();
+    Share { added, start, end, delayed: delay() - delay_before }
+}
+
+/// Nanoseconds that this thread has wanted a CPU and had none; 0 where the kernel does not say.
+fn delay() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').nth(1).and_then(|delay| delay.parse().ok()).unwrap_or(0)
 }
 
 /// Two threads and one lock.
 pub fn between_threads(lock: &(impl Exclusive + Sync), goal: u64, work: u32) -> Contest {
     let (counter, arrived) = (Line(AtomicU64::new(0)), Line(AtomicU32::new(0)));
-    let worker = || {
+    let worker = &|cpu| {
+        let _pinned = pin(cpu);
         meet(&arrived.0, 2);
         hammer(lock, &counter.0, goal, work)
     };
-    let shares = std::thread::scope(|s| [s.spawn(worker), s.spawn(worker)].map(|t| t.join().expect("no panic")));
+    let shares = std::thread::scope(|s| {
+        let threads = [0, 1].map(|cpu| s.spawn(move || worker(cpu)));
+        threads.map(|t| t.join().expect("no panic"))
+    });
     Contest::of(shares, goal)
 }
 
@@ -271,7 +295,7 @@ impl Fighters {
     pub fn start() -> Self {
         let lock = Lock::new().expect("a lock");
         let (page, place) = Page::create();
-        Self { helpers: [(); 2].map(|()| Helper::start(fight, (lock.clone(), place))), page }
+        Self { helpers: [0, 1].map(|cpu| Helper::start(fight, (lock.clone(), place, cpu))), page }
     }
 
     /// Two processes and one lock.
@@ -286,8 +310,8 @@ impl Fighters {
     }
 }
 
-fn fight(orders: Orders<Order>, answers: Queue<Share>, (lock, place): (Lock, u64)) {
-    let page = Page::at(place);
+fn fight(orders: Orders<Order>, answers: Queue<Share>, (lock, place, cpu): (Lock, u64, usize)) {
+    let (page, _pinned) = (Page::at(place), pin(cpu));
     while let Ok(Some((which, goal, work))) = orders.get() {
         meet(&page.arrived.0, 2);
         let share = match which {

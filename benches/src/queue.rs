@@ -1,5 +1,6 @@
 //! The queues: streams, round trips, and a process at the other end.
 
+use crate::cpu::pin;
 use crate::helper::{Helper, Orders};
 use crate::page::{Line, Page, meet};
 use core::time::Duration;
@@ -104,9 +105,11 @@ pub fn between_threads<I: Item>(n: u64, mut put: impl FnMut(I), get: impl FnMut(
     let arrived = Line(AtomicU32::new(0));
     std::thread::scope(|s| {
         let getter = s.spawn(|| {
+            let _pinned = pin(1);
             meet(&arrived.0, 2);
             sink(n, get)
         });
+        let _pinned = pin(0);
         meet(&arrived.0, 2);
         let start = now_ns();
         (0..n).for_each(|i| put(I::of(i)));
@@ -129,7 +132,7 @@ pub fn until<R>(mut f: impl FnMut() -> Option<R>) -> R {
 
 /// The streams between threads.
 pub mod threads {
-    use super::{CAPACITY, Duration, Item, Queue, Serialize, between_threads, until};
+    use super::{CAPACITY, Duration, Item, Queue, Serialize, between_threads, pin, until};
     use serde::de::DeserializeOwned;
 
     /// polyproc's queue, between two threads of this process.
@@ -195,7 +198,11 @@ pub mod threads {
         let (there, at_echo) = crossbeam_channel::bounded::<u64>(CAPACITY);
         let (echo, back) = crossbeam_channel::bounded(CAPACITY);
         std::thread::scope(|s| {
-            s.spawn(move || at_echo.into_iter().for_each(|i| echo.send(i).expect("sent")));
+            s.spawn(move || {
+                let _pinned = pin(1);
+                at_echo.into_iter().for_each(|i| echo.send(i).expect("sent"));
+            });
+            let _pinned = pin(0);
             let trip = |i| {
                 there.send(i).expect("sent");
                 assert_eq!(back.recv(), Ok(i));
@@ -288,6 +295,7 @@ impl Partner {
     #[must_use]
     pub fn stream(&self, what: Stream, n: u64) -> Duration {
         let Queues { numbers, bytes, records, .. } = &self.queues;
+        let _pinned = pin(0);
         self.page.arrived.0.store(0, Relaxed);
         self.helper.order(Order::Stream(what, n));
         meet(&self.page.arrived.0, 2);
@@ -311,6 +319,7 @@ impl Partner {
     /// If another number comes back.
     #[must_use]
     pub fn round_trips(&self, how: Trip, n: u64, pause: Duration) -> Duration {
+        let _pinned = pin(0);
         let (ping, pong) = (&self.page.ping.0, &self.page.pong.0);
         ping.store(0, Relaxed);
         pong.store(0, Relaxed);
@@ -355,7 +364,7 @@ impl Partner {
 
 fn partner(orders: Orders<Order>, answers: Queue<Arrival>, queues: Queues) {
     let Queues { numbers, back, bytes, records, place, pipe } = queues;
-    let page = Page::at(place);
+    let (page, _pinned) = (Page::at(place), pin(1));
     let mut pipe = BufReader::with_capacity(1 << 16, std::fs::File::open(pipe).expect("the pipe is there"));
     while let Ok(Some(order)) = orders.get() {
         meet(&page.arrived.0, 2);

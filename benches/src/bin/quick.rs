@@ -1,9 +1,16 @@
 //! Half a minute, one table: each bar of the design beside its rival.
 //!
-//! `cargo run --release -p polyproc-benches --bin quick [ROUNDS]`. Every round measures everything once, so that ours and
-//! the rival meet the same noise; a ratio is the median of the rounds' ratios, not the ratio of the medians.
+//! `cargo run --release -p polyproc-benches --bin quick [ROUNDS]`. Every round measures everything, ours and the rival by
+//! turns, so that both meet the same noise; a ratio is the median of the rounds' ratios, not the ratio of the medians.
+//!
+//! What needs two CPUs at once is run several times a round for a few milliseconds, and the best run counts: one in which a
+//! neighbour took a CPU measures the neighbour. Of contended locks it is the median of those runs in which neither worker
+//! waited for a CPU; of round trips where both are awake, none counts that shows that they took turns on one CPU. Where a busy
+//! machine left no such run, the table says "not measured".
 
-use polyproc_benches::lock::{CasStore, Exclusive, Fighters, Pthread, Raw, Which, between_threads, uncontended};
+use polyproc_benches::lock::{
+    CasStore, Contest, Exclusive, Fighters, Pthread, Raw, Which, between_threads, uncontended,
+};
 use polyproc_benches::page::Line;
 use polyproc_benches::pool::{self, square};
 use polyproc_benches::queue::{Partner, Stream, Trip, threads};
@@ -55,7 +62,13 @@ const ROWS: &[Row] = &[
     row("RawLock, uncontended", "RawLock", "CAS + store", Unit::Ns, Bar::Time(1.1)),
     row("Lock, uncontended", "Lock", "parking_lot", Unit::Ns, Bar::Time(1.0)),
     row("Lock, uncontended", "Lock", "glibc robust", Unit::Ns, Bar::Time(0.5)),
-    row("Lock, hammered by 2", "Lock, 2 processes", "glibc robust, 2 processes", Unit::MillionsPerSecond, Bar::Rate(3.0)),
+    row(
+        "Lock, hammered by 2",
+        "Lock, 2 processes",
+        "glibc robust, 2 processes",
+        Unit::MillionsPerSecond,
+        Bar::Rate(3.0),
+    ),
     row("Lock, hammered by 2", "Lock, 2 processes", "parking_lot, 2 threads", Unit::MillionsPerSecond, Bar::Rate(0.5)),
     row("… slowest / fastest worker", "Lock, fairness", "parking_lot, fairness", Unit::None, Bar::Least(0.5)),
     row("Lock by 2, work between", "Lock, work", "glibc robust, work", Unit::MillionsPerSecond, Bar::Rate(1.4)),
@@ -77,7 +90,12 @@ fn main() {
     locks(rounds, &mut all);
     queues(rounds, &mut all);
     pools(rounds, &mut all);
-    println!("{rounds} rounds, {:.0} s; in brackets the middle half of the rounds' ratios\n", begin.elapsed().as_secs_f64());
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let spin = all.get("spin").and_then(|spin| quartiles(spin.iter().copied())).map_or(f64::NAN, |q| q[1]);
+    let (seconds, cpus) = (begin.elapsed().as_secs_f64(), polyproc::parts::sys::spin::cpus());
+    println!("{rounds} rounds, {seconds:.0} s, {cpus} CPUs, load {}", load.trim());
+    println!("A word to another process and back, spinning: {spin:.0} ns. NaN: there never were two free CPUs.");
+    println!("In brackets the middle half of the rounds' ratios.\n");
     println!("| what | ours | rival | ratio | bar | holds |\n|---|---|---|---|---|---|");
     for row in ROWS {
         print(row, &all);
@@ -89,12 +107,17 @@ fn per(time: Duration, n: u64) -> f64 {
     time.as_nanos() as f64 / n as f64
 }
 
+/// Runs of what needs two CPUs, in each round.
+const RUNS: usize = 9;
+
+/// The best of some short runs.
+fn best(n: u64, run: impl Fn(u64) -> Duration) -> f64 {
+    (0..RUNS).map(|_| per(run(n), n)).fold(f64::INFINITY, f64::min)
+}
+
 fn locks(rounds: usize, all: &mut Rounds) {
     fn alone(all: &mut Rounds, name: &'static str, lock: &impl Exclusive) {
-        const PAIRS: u64 = 300_000;
-        const PARTS: u64 = 5; // the best of some parts: an interrupt is not the lock's
-        let parts = (0..PARTS).map(|_| per(uncontended(lock, PAIRS / PARTS), PAIRS / PARTS));
-        all.entry(name).or_default().push(parts.fold(f64::INFINITY, f64::min));
+        all.entry(name).or_default().push(best(60_000, |n| uncontended(lock, n)));
     }
     let (floor, raw) = (Line::<CasStore>::default(), Line::<Raw>::default());
     let parking = Line::<parking_lot::Mutex<()>>::default();
@@ -108,39 +131,41 @@ fn locks(rounds: usize, all: &mut Rounds) {
         alone(all, "parking_lot", &parking.0);
         alone(all, "glibc robust", &robust.0);
 
-        let n = 3_000_000;
-        let contest = fighters.run(Which::Polyproc, n, 0);
-        all.entry("Lock, 2 processes").or_default().push(per(contest.time, n));
-        all.entry("Lock, fairness").or_default().push(contest.fairness);
-        let contest = fighters.run(Which::Robust, n, 0);
-        all.entry("glibc robust, 2 processes").or_default().push(per(contest.time, n));
-        let contest = between_threads(&parking.0, n, 0);
-        all.entry("parking_lot, 2 threads").or_default().push(per(contest.time, n));
-        all.entry("parking_lot, fairness").or_default().push(contest.fairness);
-        let (n, work) = (500_000, 100);
-        let contest = fighters.run(Which::Polyproc, n, work);
-        all.entry("Lock, work").or_default().push(per(contest.time, n));
-        let contest = fighters.run(Which::Robust, n, work);
-        all.entry("glibc robust, work").or_default().push(per(contest.time, n));
+        let (many, work) = (300_000, 100);
+        fought(all, ["Lock, 2 processes", "Lock, fairness"], many, |n| fighters.run(Which::Polyproc, n, 0));
+        fought(all, ["glibc robust, 2 processes", ""], many, |n| fighters.run(Which::Robust, n, 0));
+        fought(all, ["parking_lot, 2 threads", "parking_lot, fairness"], many, |n| between_threads(&parking.0, n, 0));
+        fought(all, ["Lock, work", ""], many / 10, |n| fighters.run(Which::Polyproc, n, work));
+        fought(all, ["glibc robust, work", ""], many / 10, |n| fighters.run(Which::Robust, n, work));
     }
+}
+
+/// Runs a contest until some runs were undisturbed, and notes the time of an addition and the fairness of those.
+fn fought(all: &mut Rounds, [time, fairness]: [&'static str; 2], n: u64, run: impl Fn(u64) -> Contest) {
+    const TRIES: usize = 5 * RUNS;
+    let contests: Vec<Contest> = (0..TRIES).map(|_| run(n)).filter(|c| c.undisturbed).take(RUNS).collect();
+    let median = |value: &dyn Fn(&Contest) -> f64| quartiles(contests.iter().map(value)).map_or(f64::NAN, |q| q[1]);
+    all.entry(time).or_default().push(median(&|c| per(c.time, n)));
+    all.entry(fairness).or_default().push(median(&Contest::fairness));
 }
 
 fn queues(rounds: usize, all: &mut Rounds) {
     let partner = Partner::start();
     for _ in 0..rounds {
-        let n = 2_000_000;
-        let mut add = |name, time, n| all.entry(name).or_default().push(per(time, n));
-        add("Queue, 2 processes", partner.stream(Stream::Numbers, n), n);
-        add("crossbeam, 2 threads", threads::crossbeam_channel::<u64>(n), n);
-        let n = 600_000;
-        add("Queue 64 B", partner.stream(Stream::Records, n), n);
-        add("crossbeam 64 B", threads::crossbeam_channel::<[u8; 64]>(n), n);
-        let n = 100_000;
-        add("Queue trip", partner.round_trips(Trip::Queues, n, Duration::ZERO), n);
-        add("crossbeam trip, threads", threads::crossbeam_round_trips(n), n);
-        let (n, pause) = (300, Duration::from_micros(150));
-        add("Queue trip, asleep", partner.round_trips(Trip::Queues, n, pause), n);
-        add("futex, asleep", partner.round_trips(Trip::Futex, n, pause), n);
+        let mut add = |name, ns| all.entry(name).or_default().push(ns);
+        let (items, trips) = (100_000, 500);
+        add("Queue, 2 processes", best(items, |n| partner.stream(Stream::Numbers, n)));
+        add("crossbeam, 2 threads", best(items, threads::crossbeam_channel::<u64>));
+        add("Queue 64 B", best(items, |n| partner.stream(Stream::Records, n)));
+        add("crossbeam 64 B", best(items, threads::crossbeam_channel::<[u8; 64]>));
+        let spin = best(trips, |n| partner.round_trips(Trip::Spin, n, Duration::ZERO));
+        let awake = |ns: f64| if ns < 3000.0 { ns } else { f64::NAN }; // otherwise the two took turns on one CPU
+        add("spin", awake(spin));
+        add("Queue trip", awake(best(trips, |n| partner.round_trips(Trip::Queues, n, Duration::ZERO))));
+        add("crossbeam trip, threads", awake(best(trips, threads::crossbeam_round_trips)));
+        let pause = Duration::from_micros(150);
+        add("Queue trip, asleep", best(30, |n| partner.round_trips(Trip::Queues, n, pause)));
+        add("futex, asleep", best(30, |n| partner.round_trips(Trip::Futex, n, pause)));
     }
 }
 
@@ -149,30 +174,24 @@ fn pools(rounds: usize, all: &mut Rounds) {
     let (many, single, python) = (100_000, 20_000, 5_000);
     let right: Vec<u64> = (0..many).map(square).collect();
     for _ in 0..rounds {
-        let mut time = |name, n: u64, f: &mut dyn FnMut()| {
-            let start = Instant::now();
-            f();
-            all.entry(name).or_default().push(per(start.elapsed(), n));
+        let mut time = |name, n: u64, f: &dyn Fn()| {
+            let run = |_| {
+                let start = Instant::now();
+                f();
+                start.elapsed()
+            };
+            all.entry(name).or_default().push(best(n, run));
         };
-        let applies = 8000;
-        time("apply", applies, &mut || {
-            for x in 0..applies {
-                assert_eq!(ours.apply(square, x).expect("a result"), square(x));
-            }
+        let applies = 300;
+        time("apply", applies, &|| {
+            (0..applies).for_each(|x| assert_eq!(ours.apply(square, x).expect("a result"), square(x)));
         });
-        time("rayon apply", applies, &mut || {
-            for x in 0..applies {
-                assert_eq!(pool::rayon_apply(&rayon, x), square(x));
-            }
+        time("rayon apply", applies, &|| {
+            (0..applies).for_each(|x| assert_eq!(pool::rayon_apply(&rayon, x), square(x)));
         });
-        let times = 10;
-        time("map", many * times, &mut || {
-            (0..times).for_each(|_| assert_eq!(ours.map(square, 0..many).expect("results").len(), right.len()));
-        });
-        time("rayon map", many * times, &mut || {
-            (0..times).for_each(|_| assert_eq!(pool::rayon_map(&rayon, many).len(), right.len()));
-        });
-        time("map single", single, &mut || {
+        time("map", many, &|| assert_eq!(ours.map(square, 0..many).expect("results").len(), right.len()));
+        time("rayon map", many, &|| assert_eq!(pool::rayon_map(&rayon, many).len(), right.len()));
+        time("map single", single, &|| {
             assert!(right.starts_with(&ours.map_chunked(square, 0..single, 1).expect("results")));
         });
         let mut add = |name, time, n| all.entry(name).or_default().push(per(time, n));
@@ -185,9 +204,9 @@ fn pools(rounds: usize, all: &mut Rounds) {
     assert_eq!(ours.map(square, 0..many).expect("results"), right);
 }
 
-/// The lower quartile, the median, the upper quartile.
+/// The lower quartile, the median, the upper quartile; of those that were measured.
 fn quartiles(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
-    let mut values: Vec<f64> = values.collect();
+    let mut values: Vec<f64> = values.filter(|v| !v.is_nan()).collect();
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
     Some([1, 2, 3].map(|q| values[(last * q + 2) / 4]))

@@ -91,7 +91,7 @@ impl Serialize for Field {
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::User, d).map(Self)
+        message::deserialize_handle(Kind::User, 8, d).map(Self)
     }
 }
 

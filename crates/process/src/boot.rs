@@ -11,6 +11,8 @@ use std::panic::catch_unwind;
 
 /// The exit code of a child that could not join its family.
 pub(crate) const NO_FAMILY: i32 = 125;
+/// The exit code of a child that could not bind its life to its parent's.
+pub(crate) const NO_LIFELINE: i32 = 122;
 /// The exit code of a child that found its work revoked, or its parent gone.
 const NOT_WANTED: i32 = 124;
 /// The exit code of a child whose function could not be found or whose arguments could not be decoded.
@@ -25,6 +27,8 @@ static INITIALISED: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Message {
     pub(crate) family: Boot,
     pub(crate) lifeline: Lifeline,
+    /// The program that is meant, as [`boot::program`] tells it.
+    pub(crate) program: (u64, u64),
     /// Where the child's [`RawStart`] lies.
     pub(crate) record: u64,
     pub(crate) parent: u32,
@@ -33,17 +37,21 @@ pub(crate) struct Message {
 
 impl core::fmt::Display for Message {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { family, lifeline, record, parent, name } = self;
-        write!(f, "{family} {lifeline} {record} {parent} {name}")
+        let Self { family, lifeline, program: (device, inode), record, parent, name } = self;
+        write!(f, "{family} {lifeline} {device}/{inode} {record} {parent} {name}")
     }
 }
 
 impl Message {
     fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(5, ' ');
+        let mut parts = text.splitn(6, ' ');
         Some(Self {
             family: parts.next()?.parse().ok()?,
             lifeline: parts.next()?.parse().ok()?,
+            program: {
+                let (device, inode) = parts.next()?.split_once('/')?;
+                (device.parse().ok()?, inode.parse().ok()?)
+            },
             record: parts.next()?.parse().ok()?,
             parent: parts.next()?.parse().ok()?,
             name: parts.next()?.to_owned(),
@@ -71,6 +79,7 @@ pub fn init() {
     if INITIALISED.swap(1, Ordering::AcqRel) == 1 {
         return;
     }
+    crate::fork::watch();
     // Registers the process for the barriers of its locks and queues: at once now, some milliseconds once it has threads.
     let _ = polyproc_sys::robust::thread_id();
     let text = boot::take_variable(BOOT_ENV);
@@ -123,11 +132,14 @@ pub fn before_main() {
 /// Does the work of a child and does not return, unless the message turns out to be meant for another process: then
 /// this one is a program that some child started, while it could not remove the variable.
 fn be_a_child(message: &Message) {
+    if boot::program().is_ok_and(|mine| mine != message.program) {
+        return; // another program, which a child started before it came to `init`
+    }
     match message.lifeline.arm() {
         Ok(Fate::NotOurs) => return,
         Ok(Fate::Bound) => {}
         Ok(Fate::ParentGone) => std::process::exit(NOT_WANTED),
-        Err(_) => std::process::exit(NO_FAMILY),
+        Err(_) => std::process::exit(NO_LIFELINE),
     }
     boot::name_after_first_argument();
     current::told(&message.name, message.parent);
@@ -173,13 +185,22 @@ mod tests {
     fn message_survives_the_environment() {
         let family = Boot { fd: 7, id: 0xab, secret: u64::MAX };
         let lifeline = Lifeline { fd: 8, inode: 99 };
-        let message = Message { family, lifeline, record: 4096, parent: 3, name: "a name: with / spaces".into() };
+        let message = Message {
+            family,
+            lifeline,
+            program: (u64::MAX, 5),
+            record: 4096,
+            parent: 3,
+            name: "a name: with / spaces".into(),
+        };
         assert_eq!(Message::parse(&message.to_string()), Some(message));
     }
 
     #[test]
     fn garbage_is_no_message() {
-        for text in ["", "1", "3:1:1 4@5 6", "3:1:1 4@5 6 x name", "3:1 4@5 6 7 name"] {
+        for text in
+            ["", "1", "3:1:1 4@5 1/2 6", "3:1:1 4@5 1/2 6 x name", "3:1 4@5 1/2 6 7 name", "3:1:1 4@5 1 6 7 name"]
+        {
             assert_eq!(Message::parse(text), None, "{text}");
         }
     }

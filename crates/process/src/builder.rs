@@ -10,7 +10,7 @@ use crate::{current, registry, task, wire};
 use core::time::Duration;
 use polyproc_shm::{BOOT_ENV, Family, Kind, Message as Arguments};
 use polyproc_sys::Deadline;
-use polyproc_sys::process::{Lifeline, spawn_self};
+use polyproc_sys::process::{Lifeline, boot::program, spawn_self};
 use serde::{Serialize, de::DeserializeOwned};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
@@ -128,9 +128,15 @@ impl Builder {
         let number = registry::next_number();
         let name = self.name.clone().unwrap_or_else(|| current::name_of_child(number));
         let started = Lifeline::of_this_process().and_then(|lifeline| {
-            let record = offer.record.offset();
-            let message =
-                Message { family: family.boot(), lifeline, record, parent: std::process::id(), name: name.clone() };
+            let (record, program) = (offer.record.offset(), program()?);
+            let message = Message {
+                family: family.boot(),
+                lifeline,
+                program,
+                record,
+                parent: std::process::id(),
+                name: name.clone(),
+            };
             let text = message.to_string();
             // Ours comes first, so that it is found before one of the same name.
             let mut env: Vec<(&OsStr, &OsStr)> = vec![(BOOT_ENV.as_ref(), text.as_ref())];
@@ -147,6 +153,9 @@ impl Builder {
             }
             Err(error) => {
                 wire::discard(family, offer.args);
+                if error.op == "pidfd_open" {
+                    family.reap(); // there was a child, which is dead: it may have joined the family
+                }
                 Err(error.into())
             }
         }

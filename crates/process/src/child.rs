@@ -1,12 +1,13 @@
 //! A child as its parent knows it, from its start until its death has been noticed and cleared up.
 
-use crate::boot::NO_FAMILY;
+use crate::boot::{NO_FAMILY, NO_LIFELINE};
 use crate::error::{NotStarted, ProcessError};
+use crate::fork::Own;
 use crate::raw::start::{OFFERED, RETURNED, REVOKED, RUNNING, RawStart, UNKNOWN, UNREADABLE, WORDS};
-use crate::{registry, wire};
+use crate::{registry, tidy, wire};
 use core::time::Duration;
 use polyproc_shm::{Block, Family, ProcessId};
-use polyproc_sys::atomic::{AtomicU32, Ordering};
+use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use polyproc_sys::process::{self, Ended, SIGKILL};
 use polyproc_sys::{Deadline, futex};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,7 +30,9 @@ pub(crate) struct Child {
     /// When the parent gives up if the child has not taken its work.
     handshake: Deadline,
     /// The process that may wait for it: not a fork of that.
-    parent: u32,
+    parent: Own,
+    /// The child as its record names it; 0 until it was seen there.
+    process: AtomicU64,
     /// Set when this process sent the child a signal.
     signalled: AtomicU32,
     /// Comes before the registry's lock where both are held.
@@ -77,7 +80,8 @@ impl Child {
     ) -> Self {
         let life = Mutex::new(Life::Going(offer));
         let signalled = AtomicU32::new(0);
-        Self { system, name, number, family, handshake, parent: std::process::id(), signalled, life }
+        let (parent, process) = (Own::now(), AtomicU64::new(0));
+        Self { system, name, number, family, handshake, parent, process, signalled, life }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -96,17 +100,36 @@ impl Child {
         self.system.as_fd()
     }
 
+    /// Whether this process started it, and is not a fork of that one.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.parent.is_now()
+    }
+
+    /// The child's place in the family; `None` if it has none yet, or if another thread is looking at the child.
+    pub(crate) fn process(&self) -> Option<ProcessId> {
+        if let Ok(life) = self.life.try_lock()
+            && let Life::Going(offer) = &*life
+        {
+            self.process.store(offer.raw().process(), Ordering::Relaxed);
+        }
+        Some(ProcessId::from_word(self.process.load(Ordering::Relaxed))).filter(|&p| p != ProcessId::NOBODY)
+    }
+
     fn life(&self) -> MutexGuard<'_, Life> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks how the child stands, and clears up after it if it has ended: once, by whoever looks first.
     fn look(&self) -> Result<MutexGuard<'_, Life>, ProcessError> {
+        if !self.is_ours() {
+            // In a fork the lock may be held for ever, by a thread that is not there.
+            return match self.life.try_lock() {
+                Ok(life) if matches!(*life, Life::Over(_)) => Ok(life),
+                _ => Err(ProcessError::NotOurChild { pid: self.pid() }),
+            };
+        }
         let mut life = self.life();
         let Life::Going(offer) = &*life else { return Ok(life) };
-        if self.parent != std::process::id() {
-            return Err(ProcessError::NotOurChild { pid: self.pid() });
-        }
         match self.system.reap()? {
             Ended::NotYet => {
                 if self.handshake.is_past() && offer.raw().state() == OFFERED && offer.raw().revoke() {
@@ -128,6 +151,7 @@ impl Child {
         let status = status.or(told);
         let why_not = match state {
             OFFERED if status.and_then(|s| s.code()) == Some(NO_FAMILY) => Some(NotStarted::NoFamily),
+            OFFERED if status.and_then(|s| s.code()) == Some(NO_LIFELINE) => Some(NotStarted::NoLifeline),
             OFFERED if status.and_then(|s| s.signal()).is_some() && self.signalled.load(Ordering::Relaxed) == 1 => None,
             OFFERED => Some(NotStarted::Ended),
             REVOKED => Some(NotStarted::TimedOut),
@@ -144,7 +168,8 @@ impl Child {
         }
         wire::discard(self.family, offer.args);
         *life = Life::Over(Over { status, why_not });
-        registry::remove(self.pid());
+        registry::remove(self);
+        tidy::child_died(self.family); // its descendants, and itself if it was skipped
     }
 
     fn result(&self, over: Over) -> Result<ExitStatus, ProcessError> {
@@ -158,24 +183,25 @@ impl Child {
 
     /// Waits for the child's end.
     pub(crate) fn join(&self, deadline: Deadline) -> Result<Option<ExitStatus>, ProcessError> {
+        let mut held = HeldUp::new();
         loop {
             let limit = match &*self.look()? {
                 Life::Over(over) => return self.result(*over).map(Some),
                 Life::Going(offer) if offer.raw().state() == OFFERED => deadline.earlier(self.handshake),
                 Life::Going(_) => deadline,
             };
-            if self.system.wait(limit)? {
-                // If a debugger follows the child it gets the status first: `look` may need to be asked again.
-                std::thread::yield_now();
-            } else if deadline.is_past() {
+            let ended = self.system.wait(limit)?;
+            if deadline.is_past() && (!ended || held.is_so()) {
                 return Ok(None);
+            } else if ended {
+                held.pause(deadline);
             }
         }
     }
 
     /// Waits until the child has taken its work.
     pub(crate) fn started(&self, deadline: Deadline) -> Result<bool, ProcessError> {
-        let mut pause = FIRST_LOOK;
+        let (mut pause, mut held) = (FIRST_LOOK, HeldUp::new());
         loop {
             let word = match &*self.look()? {
                 Life::Over(over) => return over.why_not.map_or(Ok(true), |_| self.result(*over).map(|_| true)),
@@ -192,7 +218,12 @@ impl Child {
             match word {
                 // The record may be freed meanwhile, by another thread that joins: only its address is used.
                 Some(word) => drop(futex::wait(word, OFFERED, limit)),
-                None => drop(self.system.wait(deadline)?), // it will not work: it is about to end
+                // It will not work: it is about to end.
+                None => {
+                    if self.system.wait(deadline)? {
+                        held.pause(deadline);
+                    }
+                }
             }
             pause = LAST_LOOK.min(2 * pause);
         }
@@ -216,5 +247,28 @@ impl Child {
     pub(crate) fn signal(&self, signal: i32) -> Result<(), ProcessError> {
         self.signalled.store(1, Ordering::Relaxed);
         Ok(self.system.signal(signal)?)
+    }
+}
+
+/// A child that has ended while its status is not ours yet: if a debugger follows the child it gets the status first,
+/// and may keep it for as long as it likes.
+struct HeldUp(u32);
+
+impl HeldUp {
+    fn new() -> Self {
+        Self(0)
+    }
+
+    /// Whether a second look has found the child so.
+    fn is_so(&self) -> bool {
+        self.0 > 0
+    }
+
+    fn pause(&mut self, deadline: Deadline) {
+        if self.is_so() {
+            let pause = LAST_LOOK.min(FIRST_LOOK * self.0);
+            std::thread::sleep(deadline.remaining().map_or(pause, |left| left.min(pause)));
+        } // else the next look has it, in all likelihood
+        self.0 = self.0.saturating_add(1).min(16);
     }
 }

@@ -88,6 +88,9 @@ pub enum NotStarted {
     TimedOut,
     /// It could not join the family: it runs in another pid namespace, or had no memory or descriptors for it.
     NoFamily,
+    /// It could not bind its life to this process: it has no `/proc`, no descriptors, or may not open this process's pipe
+    /// since it runs as another user.
+    NoLifeline,
     /// It did not find the function: the family's memory was damaged.
     NoFunction,
     /// It could not decode the arguments: their `Serialize` and `Deserialize` do not agree, or there was no memory.
@@ -100,6 +103,7 @@ impl core::fmt::Display for NotStarted {
             Self::Ended => "it ended before it called init(), which belongs first in main",
             Self::TimedOut => "it did not call init() in time, which belongs first in main",
             Self::NoFamily => "it could not join the family's memory",
+            Self::NoLifeline => "it could not open the pipe that ends it with its parent: does it run as another user?",
             Self::NoFunction => "it did not find its function",
             Self::BadArguments => "it could not decode its arguments",
         })

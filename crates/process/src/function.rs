@@ -6,6 +6,7 @@
 //! both against the executable segments of its own image before it jumps anywhere.
 
 use crate::error::{CallError, ProcessError};
+use crate::fork::PerProcess;
 use core::cell::RefCell;
 use core::hash::{Hash, Hasher};
 use polyproc_shm::{Entry, Family, Message, ShmError};
@@ -14,7 +15,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 
 /// A function that was entered into the family's table: two numbers, the same in all processes of the family.
 ///
@@ -166,8 +166,8 @@ thread_local! {
     static KNOWN: RefCell<Vec<Option<(u64, Place)>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What this process has entered.
-static ENTERED: Mutex<Option<HashMap<[u64; 3], u32>>> = Mutex::new(None);
+/// What this process has entered; a fork of it finds the same entries in the table.
+static ENTERED: PerProcess<HashMap<[u64; 3], u32>> = PerProcess::new();
 
 /// Enters `f` into the family's function table, if it is not there yet: for pools and other users of [`FnRef::call`].
 ///
@@ -201,8 +201,7 @@ pub(crate) fn enter_place(place: Place, hash: u64, function: &'static str) -> Re
         target if target.is_null() => NO_TARGET,
         target => image::offset_of(target).ok_or_else(outside)?,
     };
-    let mut entered = ENTERED.lock().unwrap_or_else(PoisonError::into_inner);
-    let entered = entered.get_or_insert_default();
+    let mut entered = ENTERED.lock();
     if let Some(&index) = entered.get(&[code, target, hash]) {
         return Ok(FnRef { index, hash });
     }

@@ -6,12 +6,14 @@ mod callable;
 mod child;
 mod current;
 mod error;
+mod fork;
 pub mod function;
 pub mod items;
 mod process;
 mod raw;
 mod registry;
 mod task;
+mod tidy;
 mod wire;
 
 #[doc(hidden)]

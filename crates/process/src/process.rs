@@ -281,7 +281,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // The registry has one, this handle the other.
-        if Arc::strong_count(&self.child) <= 2 {
+        if Arc::strong_count(&self.child) <= 2 && self.child.is_ours() {
             self.child.is_going();
         }
         registry::reap_the_dropped();

@@ -1,29 +1,16 @@
 //! The children of this process whose death has not been noticed yet.
 
 use crate::child::Child;
+use crate::fork::PerProcess;
 use crate::process::Process;
+use crate::tidy;
+use polyproc_shm::Family;
 use polyproc_sys::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { parent: 0, list: Vec::new() });
+/// A fork of this process has none of them, and leaves them alone: the parent still needs what they own.
+static CHILDREN: PerProcess<Vec<Arc<Child>>> = PerProcess::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
-
-#[derive(Debug)]
-struct Children {
-    /// Whose children these are: a fork of that process has none of them.
-    parent: u32,
-    list: Vec<Arc<Child>>,
-}
-
-fn children() -> MutexGuard<'static, Children> {
-    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    let me = std::process::id();
-    if children.parent != me {
-        children.parent = me;
-        core::mem::forget(core::mem::take(&mut children.list)); // the parent's, which still needs what they own
-    }
-    children
-}
 
 /// The number of the next child, for its name.
 pub(crate) fn next_number() -> u32 {
@@ -31,24 +18,33 @@ pub(crate) fn next_number() -> u32 {
 }
 
 pub(crate) fn add(child: &Arc<Child>) {
-    children().list.push(Arc::clone(child));
+    CHILDREN.lock().push(Arc::clone(child));
 }
 
-pub(crate) fn remove(pid: u32) {
-    let mut children = children();
-    if let Some(i) = children.list.iter().position(|c| c.pid() == pid) {
-        let gone = children.list.swap_remove(i);
+/// Removes this very child: once it is reaped, its number may be that of the next one.
+pub(crate) fn remove(child: &Child) {
+    let mut children = CHILDREN.lock();
+    if let Some(i) = children.iter().position(|c| core::ptr::eq(Arc::as_ptr(c), child)) {
+        let gone = children.swap_remove(i);
         drop(children);
         drop(gone);
     }
 }
 
-/// Reaps the children that have ended and that nobody has a handle of.
+/// How many of the children are registered with the family.
+pub(crate) fn registered(family: &Family) -> u32 {
+    let all = CHILDREN.lock().clone();
+    let registered = all.iter().filter(|c| c.process().is_some_and(|p| family.is_registered(p)));
+    u32::try_from(registered.count()).unwrap_or(u32::MAX)
+}
+
+/// Reaps the children that have ended and that nobody has a handle of, and clears up what is left of others.
 pub(crate) fn reap_the_dropped() {
-    let dropped: Vec<_> = children().list.iter().filter(|c| Arc::strong_count(c) == 1).cloned().collect();
+    let dropped: Vec<_> = CHILDREN.lock().iter().filter(|c| Arc::strong_count(c) == 1).cloned().collect();
     for child in dropped {
         child.is_going();
     }
+    tidy::look_again();
 }
 
 /// The children of this process that have not ended, in the order in which they were started.
@@ -67,8 +63,9 @@ pub(crate) fn reap_the_dropped() {
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Process> {
-    let all = children().list.clone();
+    let all = CHILDREN.lock().clone();
     let mut active: Vec<_> = all.into_iter().filter(|c| c.is_going()).collect();
+    tidy::look_again();
     active.sort_by_key(|c| c.number());
     active.into_iter().map(Process::of).collect()
 }

@@ -30,7 +30,7 @@ impl Serialize for Handle {
 
 impl<'de> Deserialize<'de> for Handle {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::Value, d).map(Self)
+        message::deserialize_handle(Kind::Value, 8, d).map(Self)
     }
 }
 

@@ -35,7 +35,7 @@ fn inner_replaced() {
 fn a_boot_text_that_is_meant_for_others_is_ignored() {
     let _dog = watchdog("strangers");
     let me = std::env::current_exe().unwrap();
-    for text in ["", "nonsense", "0:1:1 0@1 64 1 name", "3:1:1 99@5 64 1 name", "3:1:1 -1@0 64 1 name"] {
+    for text in ["", "nonsense", "0:1:1 0@1 1/1 64 1 name", "3:1:1 99@5 1/1 64 1 name", "3:1:1 -1@0 1/1 64 1 name"] {
         let mut stranger = Command::new(&me);
         stranger.args(["--exact", "inner_stranger", "--ignored"]).env(polyproc_shm::BOOT_ENV, text);
         let out = stranger.output().unwrap();
@@ -88,4 +88,38 @@ fn inner_sigchld() {
         Ok(status) => assert_eq!(status.signal(), Some(9)),
         Err(e) => assert!(e.to_string().contains("SIGCHLD"), "{e}"), // before Linux 6.15
     }
+}
+
+#[test]
+fn another_program_that_inherits_the_boot_text_ignores_it() {
+    let _dog = watchdog("another program");
+    let copy = std::env::temp_dir().join(format!("polyproc-other-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let builder = Process::builder().env("POLYPROC_TEST_BECOME", &copy).handshake(std::time::Duration::from_secs(30));
+    let child = builder.spawn(|| ExitCode::from(9), ()).unwrap();
+    let error = child.join().unwrap_err();
+    let _ = std::fs::remove_file(&copy);
+    assert!(error.to_string().contains("exit status: 0"), "it ran its own main, no work: {error}");
+}
+
+/// In a child of the test above, before its `init`: becomes the other program.
+extern "C" fn become_another() {
+    use std::os::unix::process::CommandExt;
+    if let Some(other) = std::env::var_os("POLYPROC_TEST_BECOME") {
+        // The variable is that of the child only, and the other program must not become another one in turn.
+        let error = Command::new(other)
+            .args(["--exact", "inner_stranger_alone", "--ignored"])
+            .env_remove("POLYPROC_TEST_BECOME")
+            .exec();
+        panic!("{error}");
+    }
+}
+#[used]
+#[unsafe(link_section = ".init_array.00100")]
+static BECOME_ANOTHER: extern "C" fn() = become_another;
+
+#[test]
+#[ignore = "run by another_program_that_inherits_the_boot_text_ignores_it"]
+fn inner_stranger_alone() {
+    assert_eq!(polyproc_process::current_process().name(), "MainProcess");
 }

@@ -590,7 +590,9 @@ fn split(hint: u64) -> (u32, u32) {
 /// Tells the family what a board owns: its cells and rings, and the results that lie in blocks.
 /// As for queues, before `main`.
 extern "C" fn register() {
-    register_kind(Kind::Board, KindHooks { trace, drop: free });
+    // SAFETY: `trace` names the words and every result that a cell names, `free` frees these alone; only here is the kind
+    // defined.
+    unsafe { register_kind(Kind::Board, KindHooks { trace, drop: free }) };
 }
 
 #[used]
@@ -640,7 +642,7 @@ impl Serialize for Board {
 impl<'de> Deserialize<'de> for Board {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         register();
-        Self::of(message::deserialize_handle(Kind::Board, deserializer)?)
+        Self::of(message::deserialize_handle(Kind::Board, size_of::<RawBoard>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the task board was scribbled over"))
     }
 }

@@ -453,7 +453,8 @@ fn type_hash<T: 'static>() -> u64 {
 /// Tells the family what a queue owns: its slots and the blocks of its messages. Every process of a program that uses
 /// queues does so before `main`, so that each can clear up after the others.
 extern "C" fn register() {
-    register_kind(Kind::Queue, KindHooks { trace, drop: drain });
+    // SAFETY: `trace` names the slots and every message in them, `drain` frees these alone; only here is the kind defined.
+    unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain }) };
 }
 
 #[used]
@@ -502,7 +503,7 @@ impl<T> Serialize for Queue<T> {
 impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         register();
-        let queue = Self::of(message::deserialize_handle(Kind::Queue, deserializer)?)
+        let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
         if queue.parts.kind != type_hash::<T>() || (queue.parts.width == NARROW) != is_narrow::<T>() {
             let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());

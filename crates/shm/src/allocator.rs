@@ -20,13 +20,19 @@ use polyproc_sys::atomic::{
 pub(crate) struct Cursors {
     /// By kind and class: span + 1 in the upper half, block in the lower; 0 is unset.
     slabs: [[AtomicU64; CLASSES]; KINDS],
+    /// By kind and class: where the search beyond that slab goes on, see [`Search`].
+    searches: [[AtomicU64; CLASSES]; KINDS],
     /// The span at which the next run may start.
     run: AtomicU64,
 }
 
 impl Cursors {
     pub(crate) const fn new() -> Self {
-        Self { slabs: [const { [const { AtomicU64::new(0) }; CLASSES] }; KINDS], run: AtomicU64::new(0) }
+        Self {
+            slabs: [const { [const { AtomicU64::new(0) }; CLASSES] }; KINDS],
+            searches: [const { [const { AtomicU64::new(0) }; CLASSES] }; KINDS],
+            run: AtomicU64::new(0),
+        }
     }
 
     #[inline]
@@ -45,6 +51,31 @@ fn unpack(cursor: u64) -> Option<(u32, u32)> {
     Some((((cursor >> 32) as u32).checked_sub(1)?, cursor as u32))
 }
 
+/// Where the search for a free block goes on, and how much of a search the next ones may save.
+///
+/// A search that has seen all slabs and found them full is expensive, and likely to end like that again: it earns the right
+/// to make an eighth as many slabs after short searches only. So the cost for each new slab is bounded, and for each slab
+/// that is made without need, because others have freed blocks meanwhile, there are eight that were full. Short searches
+/// start where the last one stopped: free blocks are found wherever they are.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    /// The span to look at first.
+    from: u32,
+    /// Slabs that may be made after short searches.
+    credit: u32,
+}
+
+impl Search {
+    #[expect(clippy::cast_possible_truncation, reason = "takes apart what `pack` put together")]
+    fn unpack(word: u64) -> Self {
+        Self { from: word as u32, credit: (word >> 32) as u32 }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.from) | u64::from(self.credit) << 32
+    }
+}
+
 /// A fresh block: where it is, its generation, its capacity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fresh {
@@ -53,8 +84,10 @@ pub(crate) struct Fresh {
     pub(crate) capacity: u64,
 }
 
-/// Full slabs that one allocation looks through before it makes a new one.
-const PATIENCE: u32 = 256;
+/// Slabs that a short search looks through ([`Search`]).
+const SHORT: u32 = 16;
+/// A search that found all slabs full saves one search for each so many of them ([`Search`]).
+const SAVED: u32 = 8;
 /// A freed run of at least so many spans gives its memory back to the system.
 const PUNCH: u32 = 512;
 
@@ -90,28 +123,35 @@ impl Family {
         Some(Fresh { offset, generation: new.generation(), capacity: class.size() })
     }
 
-    /// Looks through the slab under the cursor, then through the others, then makes one.
+    /// Looks through the slab under the cursor, then through others ([`Search`]), then makes one.
     #[cold]
     fn take_elsewhere(&self, kind: Kind, class: Class, me: ProcessId) -> Result<Fresh, ShmError> {
         let start = unpack(self.cursors.of(kind, class).load(Relaxed));
         // Processes that have no cursor yet start at different blocks, so as not to meet at one cache line.
-        let (first, index) = start.unwrap_or((0, u32::from(me.slot) * 8 % class.count()));
+        let index = start.map_or(u32::from(me.slot) * 8, |s| s.1) % class.count();
         self.map.refresh()?;
-        let (spans, mut tried) = (self.map.spans(), 0);
-        for span in (first..spans).chain(0..first.min(spans)) {
+        if let Some(fresh) = start.and_then(|(span, _)| self.take_in(span, index, kind, class, me)) {
+            return Ok(fresh);
+        }
+        let hint = &self.cursors.searches[kind as usize][class.index()];
+        let (spans, mut search, mut tried) = (self.map.spans(), Search::unpack(hint.load(Relaxed)), 0);
+        let from = search.from.min(spans);
+        for span in (from..spans).chain(0..from) {
             if self.map.slab(span) != Some((kind, class)) {
                 continue;
             }
-            for i in (index % class.count()..class.count()).chain(0..index % class.count()) {
-                if let Some(fresh) = self.take_at(span, i, kind, class, me) {
-                    return Ok(fresh);
-                }
+            if let Some(fresh) = self.take_in(span, index, kind, class, me) {
+                hint.store(Search { from: span, ..search }.pack(), Relaxed);
+                return Ok(fresh);
             }
             tried += 1;
-            if tried == PATIENCE {
+            if search.credit > 0 && tried == SHORT {
+                search.from = span + 1;
                 break;
             }
         }
+        search.credit = search.credit.checked_sub(1).unwrap_or(tried / SAVED);
+        hint.store(search.pack(), Relaxed);
         loop {
             let span = self.make_slab(kind, class, me)?;
             for i in 0..class.count() {
@@ -120,6 +160,14 @@ impl Family {
                 }
             }
         }
+    }
+
+    /// Takes a free block of a slab, from block `index` on.
+    fn take_in(&self, span: u32, index: u32, kind: Kind, class: Class, me: ProcessId) -> Option<Fresh> {
+        if self.map.slab(span) != Some((kind, class)) {
+            return None;
+        }
+        (index..class.count()).chain(0..index).find_map(|i| self.take_at(span, i, kind, class, me))
     }
 
     fn make_slab(&self, kind: Kind, class: Class, me: ProcessId) -> Result<u32, ShmError> {

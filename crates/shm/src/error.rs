@@ -33,12 +33,14 @@ pub enum ShmError {
         /// What the kernel said.
         source: SysError,
     },
-    /// The address space for the family's memory is used up.
-    #[error("no address space for {asked} more bytes of shared memory: {reserved} are reserved, raise RLIMIT_AS")]
+    /// The address space for the family's memory is used up, or a child has too little to join its family.
+    #[error(
+        "no address space for {asked} more bytes of shared memory: {reserved} are reserved, raise RLIMIT_AS (`ulimit -v`)"
+    )]
     NoAddressSpace {
         /// The bytes that were asked for.
         asked: u64,
-        /// The bytes of address space that this process reserved.
+        /// The bytes of address space that this process has reserved; 0 if it could not join.
         reserved: u64,
     },
     /// Only blocks of data may be larger than 32640 bytes.

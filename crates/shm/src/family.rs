@@ -160,6 +160,8 @@ impl Family {
     /// * [`ShmError::AlreadyInitialised`] if this process has a family.
     /// * [`ShmError::BadFamily`] if the descriptor is not the memory of that family, was made by another version of
     ///   polyproc, or in another pid namespace: thread ids would mean other threads there.
+    /// * [`ShmError::NoAddressSpace`] if this process cannot map as much as the family's founder did: its `RLIMIT_AS` is
+    ///   too low. A process that saw only a part of the memory would free what is in use in the rest.
     ///
     /// # Safety
     /// * Nothing else in this process owns the descriptor `boot.fd`.
@@ -178,8 +180,7 @@ impl Family {
         }
         // SAFETY: nobody else owns the descriptor, by the caller's duty.
         let file = unsafe { MemFd::adopt(boot.fd) }?;
-        let map = Map::new(file)?;
-        check(map.header(), boot)?;
+        let map = Map::join(file, |header| check(header, boot))?;
         Self::enter(Self { map, cursors: Cursors::new(), id: boot.id, secret: boot.secret })
     }
 

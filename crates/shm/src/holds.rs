@@ -110,13 +110,13 @@ impl Family {
     /// Counts the cells and sets every count right (C1); under the holders lock.
     pub(crate) fn recount(&self, orphans: &mut Vec<Orphan>) {
         let mut counts: HashMap<(u64, u32), u64> = HashMap::new();
-        self.for_each_cell(|_, _, tag, cell| {
-            let Some(record) = cell.read() else { return };
-            if tag.owner().is_none() {
-                return;
-            }
+        self.for_each_cell(|_, place, tag, cell| {
+            let (Some(record), Some(owner)) = (cell.read(), tag.owner()) else { return };
             if record.message.is_none() && !self.is_shared(record.object, record.generation) {
-                cell.clear(); // a forked child died while it shared an object of its parent's
+                // A forked child died while it shared an object of its parent's: it gave the parent the cell, and did not
+                // come to the count. The parent does not know of the cell, so nobody else frees its block.
+                cell.clear();
+                self.free_block(place, tag.generation(), owner);
                 return;
             }
             *counts.entry((record.object, record.generation)).or_default() += 1;
@@ -213,6 +213,7 @@ impl Family {
             let block = spare.pop().ok_or_else(gone)?;
             let cell = self.map.cell(block.offset()).ok_or_else(gone)?;
             cell.write(Record { object: object.offset, generation: object.generation, message: None });
+            let hold = (block.offset(), block.generation());
             if owner == object.home && owner == block.owner() {
                 object.cell.store(block.offset(), Release);
                 let _ = block.into_ref();
@@ -224,6 +225,12 @@ impl Family {
             }
             let shared = Tag::shared(tag.generation(), 1);
             if place.tag.compare_exchange(tag.0, shared.0, AcqRel, Relaxed).is_err() {
+                // Its owner has just begun to drop it. The cell, which names nothing, goes with its block.
+                object.cell.store(0, Release);
+                cell.clear();
+                if let Ok(place) = self.map.place(hold.0) {
+                    self.free_block(&place, hold.1, owner);
+                }
                 return Err(gone());
             }
             tag = shared;
@@ -265,7 +272,12 @@ impl Family {
     }
 
     /// Turns a ticket of the message in the block at `message` into a hold of this process.
-    pub(crate) fn take_ticket(&'static self, message: u64, ticket: Ticket, kind: Kind) -> Result<Object, ShmError> {
+    pub(crate) fn take_ticket(
+        &'static self,
+        message: u64,
+        ticket: Ticket,
+        (kind, least): (Kind, u64),
+    ) -> Result<Object, ShmError> {
         let me = self.try_me()?;
         self.with_holders(|_| {
             let (place, tag, cell, record) = self.find_ticket(ticket, message).ok_or(ShmError::BadHandle)?;
@@ -274,7 +286,7 @@ impl Family {
             if !self.is_shared(record.object, record.generation) {
                 return Err(gone);
             }
-            if object.kind != kind {
+            if object.kind != kind || object.capacity < least {
                 return Err(ShmError::BadHandle);
             }
             let owner = tag.owner().ok_or(gone)?;
@@ -313,16 +325,10 @@ impl Family {
     }
 }
 
-/// The kinds, as bits, of which some slab exists.
+/// The kinds, as bits, of which some block is in use.
 pub(crate) fn kinds_in_use(family: &Family) -> u64 {
     const { assert!(KINDS <= 64) };
     let mut kinds = 0;
-    let mut i = 0;
-    while family.map.span(i).is_some() {
-        if let Some((kind, _)) = family.map.slab(i) {
-            kinds |= 1 << kind as u8;
-        }
-        i += 1;
-    }
+    family.for_each_block(|_, place, _| kinds |= 1 << place.kind as u8);
     kinds
 }

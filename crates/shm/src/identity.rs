@@ -198,8 +198,13 @@ impl Family {
     /// ```
     #[must_use]
     pub fn is_registered(&self, p: ProcessId) -> bool {
-        p.slot < PROCESSES
-            && self.map.process(p.slot).occupant().is_some_and(|(_, generation, _)| generation == p.generation)
+        self.identity(p).is_some()
+    }
+
+    /// What proves the death of `p`, if it is registered.
+    pub(crate) fn identity(&self, p: ProcessId) -> Option<ProcessIdentity> {
+        let (pid, generation, start) = self.map.process(p.slot).occupant().filter(|_| p.slot < PROCESSES)?;
+        (generation == p.generation).then_some(ProcessIdentity { pid, start })
     }
 
     /// All registered processes, with what proves their death.

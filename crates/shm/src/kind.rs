@@ -114,13 +114,20 @@ static REGISTERED: AtomicU64 = AtomicU64::new(0);
 /// Tells the family what the objects of `kind` own; once a process and kind, before the first object of it is made.
 /// A second registration changes nothing.
 ///
-/// A process that lacks the hooks of a kind that exists leaves the clearing up to others.
+/// A process that lacks the hooks of a kind of which there are objects leaves the clearing up to others.
 ///
+/// # Safety
+/// * `hooks.trace` names every block that an object of the kind refers to: what it does not name is freed when its owner
+///   dies, while others use it. `hooks.drop` frees nothing that anything else refers to.
+/// * Only the crate that lays out the objects of the kind registers it, with the same hooks in all processes.
+///
+/// # Examples
 /// ```
 /// use polyproc_shm::{BlockRef, Family, Kind, KindHooks, register_kind};
-/// register_kind(Kind::User, KindHooks { trace: |_, _, _| {}, drop: |_, _| {} });
+/// // SAFETY: our objects of this kind refer to no blocks, and nobody else registers it.
+/// unsafe { register_kind(Kind::User, KindHooks { trace: |_, _, _| {}, drop: |_, _| {} }) };
 /// ```
-pub fn register_kind(kind: Kind, hooks: KindHooks) {
+pub unsafe fn register_kind(kind: Kind, hooks: KindHooks) {
     if HOOKS[kind as usize].set(hooks).is_ok() {
         REGISTERED.fetch_or(1 << kind as u8, Ordering::SeqCst);
         if let Some(family) = Family::existing() {

@@ -8,7 +8,7 @@ use crate::ids::BlockRef;
 use crate::raw::cell::RawCell;
 use crate::raw::function::RawFunction;
 use crate::raw::header::RawHeader;
-use crate::raw::layout::{self, SPAN};
+use crate::raw::layout::{self, PAGE, SPAN};
 use crate::raw::participant::RawParticipant;
 use crate::raw::process::RawProcess;
 use crate::raw::slab::Class;
@@ -18,6 +18,7 @@ use crate::{kind::Kind, raw::tag};
 use polyproc_sys::SysError;
 use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::{MemFd, Reservation};
+use std::io::ErrorKind;
 
 /// Invariants:
 /// M1. The control region is backed. A span below `spans()` exists in the file, and so does its entry of the span table.
@@ -59,15 +60,36 @@ impl Map {
     pub(crate) fn create() -> Result<Self, ShmError> {
         let file = MemFd::create("polyproc-family")?;
         file.back(0, layout::CONTROL).map_err(|e| no_space(layout::CONTROL, 0, e))?;
-        Self::new(file)
+        let space = Reservation::map(&file, layout::RESERVE)?;
+        let map = Self::new(file, space)?;
+        map.header().reserved.store(map.reserved(), Relaxed);
+        Ok(map)
     }
 
-    /// Maps the file of a family; its control region must be there.
-    pub(crate) fn new(file: MemFd) -> Result<Self, ShmError> {
+    /// Maps the file of a family whose header `check` accepts: as much of it as its founder did (H2).
+    pub(crate) fn join(file: MemFd, check: impl FnOnce(&RawHeader) -> Result<(), ShmError>) -> Result<Self, ShmError> {
         if file.size()? < layout::CONTROL {
             return Err(ShmError::BadFamily("the file is too short"));
         }
-        let space = Reservation::map(&file, layout::RESERVE)?;
+        let start = Reservation::exact(&file, PAGE)?;
+        // SAFETY: the file has more than a page, and `start` lives longer than the reference; atomics, any bits are valid.
+        let header: &RawHeader = unsafe { &*start.base().cast() };
+        check(header)?;
+        let reserved = header.reserved.load(Relaxed);
+        if !(layout::FIRST_SPAN..=layout::RESERVE).contains(&reserved) || !reserved.is_multiple_of(PAGE) {
+            return Err(ShmError::BadFamily("its header was damaged"));
+        }
+        let space = Reservation::exact(&file, reserved).map_err(|e| match e.source.kind() {
+            // The latter is valgrind's word for too much.
+            ErrorKind::OutOfMemory | ErrorKind::InvalidInput => {
+                ShmError::NoAddressSpace { asked: reserved, reserved: 0 }
+            }
+            _ => ShmError::Sys(e),
+        })?;
+        Self::new(file, space)
+    }
+
+    fn new(file: MemFd, space: Reservation) -> Result<Self, ShmError> {
         let map = Self { base: space.base(), file, space, size: AtomicU64::new(0) };
         map.refresh()?;
         Ok(map)
@@ -77,6 +99,7 @@ impl Map {
         &self.file
     }
 
+    /// How large the file can become; the same in all processes of the family (H2).
     pub(crate) fn reserved(&self) -> u64 {
         self.space.len()
     }

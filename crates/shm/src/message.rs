@@ -443,7 +443,7 @@ fn wrong<T>(why: &str) -> MessageError {
 /// }
 /// impl<'de> serde::Deserialize<'de> for Lock {
 ///     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-///         message::deserialize_handle(Kind::Lock, d).map(Lock)
+///         message::deserialize_handle(Kind::Lock, 64, d).map(Lock)
 ///     }
 /// }
 /// let family = Family::get()?;
@@ -460,18 +460,24 @@ pub fn serialize_handle<S: Serializer>(object: &Arc<Object>, serializer: S) -> R
     }
 }
 
-/// Deserializes a handle of an object of `kind`; see [`serialize_handle`].
+/// Deserializes a handle of an object of `kind` that has at least `least` bytes; see [`serialize_handle`].
+///
+/// Whoever reads the object as a type relies on `least`: a damaged message may name a smaller object of the same kind.
 ///
 /// # Errors
-/// Outside of [`Message::decode`], or if the message carries no such handle.
+/// Outside of [`Message::decode`], or if the message carries no such handle: [`ShmError::BadHandle`](crate::ShmError).
 ///
 /// # Examples
 /// ```
 /// use polyproc_shm::{Kind, message};
 /// let number = serde::de::value::U32Deserializer::<serde::de::value::Error>::new(0);
-/// assert!(message::deserialize_handle(Kind::Lock, number).is_err()); // no message is being decoded
+/// assert!(message::deserialize_handle(Kind::Lock, 64, number).is_err()); // no message is being decoded
 /// ```
-pub fn deserialize_handle<'de, D: Deserializer<'de>>(kind: Kind, deserializer: D) -> Result<Arc<Object>, D::Error> {
+pub fn deserialize_handle<'de, D: Deserializer<'de>>(
+    kind: Kind,
+    least: u64,
+    deserializer: D,
+) -> Result<Arc<Object>, D::Error> {
     let number = u32::deserialize(deserializer)?;
-    scope::take_handle(number, kind).map(Arc::new).map_err(de::Error::custom)
+    scope::take_handle(number, kind, least).map(Arc::new).map_err(de::Error::custom)
 }

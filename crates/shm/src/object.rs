@@ -5,6 +5,7 @@ use crate::family::Family;
 use crate::identity::is_me;
 use crate::ids::ProcessId;
 use crate::kind::{self, Kind};
+use crate::raw::tag::GENERATION;
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire},
@@ -169,12 +170,19 @@ impl Drop for Object {
         }
         if self.cell.load(Acquire) == 0 {
             let Ok(place) = self.family.map.place(self.offset) else { return };
-            if let Some(hooks) = kind::hooks(self.kind)
-                && place.tag.load(Acquire) == crate::raw::tag::Tag::owned(self.generation, self.home).0
-            {
-                (hooks.drop)(self.family, self.offset);
-            }
-            if self.family.free_block(&place, self.generation, self.home) {
+            let generation = if let Some(hooks) = kind::hooks(self.kind) {
+                // A claim: a forked child that inherited this object can no longer share it, or has done so already.
+                let claimed = self.generation.wrapping_add(1) & GENERATION; // T2
+                let mine = self.family.take_over(&place, (self.home, self.generation), (self.home, claimed));
+                if mine {
+                    // Killed from here on, the object is one that a dead process owned: the sweep drops it once more.
+                    (hooks.drop)(self.family, self.offset);
+                }
+                mine.then_some(claimed)
+            } else {
+                Some(self.generation)
+            };
+            if generation.is_some_and(|g| self.family.free_block(&place, g, self.home)) {
                 return;
             }
             // A forked child sent it on: the child made the cell of this hold.

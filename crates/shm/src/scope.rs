@@ -77,8 +77,8 @@ impl Drop for DecodingScope {
     }
 }
 
-/// Takes handle `number`, of `kind`, out of the message that is being decoded on this thread.
-pub(crate) fn take_handle(number: u32, kind: Kind) -> Result<Object, &'static str> {
+/// Takes handle `number`, of an object of `kind` with at least `least` bytes, out of the message that is being decoded on this thread.
+pub(crate) fn take_handle(number: u32, kind: Kind, least: u64) -> Result<Object, &'static str> {
     const OUTSIDE: &str = "a handle can only be decoded from a message of its family";
     let found = DECODING.with(|d| {
         let d = d.borrow();
@@ -88,7 +88,7 @@ pub(crate) fn take_handle(number: u32, kind: Kind) -> Result<Object, &'static st
     });
     let (family, message, ticket) = found.ok_or(OUTSIDE)?;
     let object = match ticket {
-        Some(ticket) => family.take_ticket(message, ticket, kind),
+        Some(ticket) => family.take_ticket(message, ticket, (kind, least)),
         None => Err(crate::ShmError::BadHandle),
     };
     object.map_err(|e| {

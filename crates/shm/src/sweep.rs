@@ -32,7 +32,9 @@ pub struct Reclaimed {
     pub tickets: u64,
     /// Objects that nobody held any more.
     pub objects: u64,
-    /// This process does not know what objects of some kind own: nothing was done, somebody else must.
+    /// There are objects of a kind whose hooks this process lacks ([`register_kind`](crate::register_kind)): it cannot tell
+    /// what the dead process's blocks are still needed for, so nothing was done. Another process clears up, or this one if
+    /// it is asked again when those objects are gone.
     pub skipped: bool,
 }
 
@@ -50,9 +52,9 @@ impl core::ops::AddAssign for Reclaimed {
 impl Family {
     /// Takes back what only the dead process `p` held: its blocks, its holds on shared objects, its slot.
     ///
-    /// Blocks that a live object refers to stay: messages that it sent and nobody has taken. The caller must have proof
-    /// that no thread of the process runs any more: `waitid`, a readable pidfd; never a robust word, never time. May be
-    /// called again, by anybody at any time; nothing happens for a process that was cleared up already.
+    /// Blocks that a live object refers to stay: messages that it sent and nobody has taken. The kernel is asked whether
+    /// the process is dead, as it says after `waitid` and when the process's pidfd is readable: nothing happens for one
+    /// that is not, nor for one that was cleared up already. May be called again, by anybody at any time.
     ///
     /// It takes time in proportion to the number of blocks, and holds up who sends or drops handles meanwhile.
     ///
@@ -64,9 +66,14 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     pub fn process_died(&'static self, p: ProcessId) -> Reclaimed {
-        if !self.is_registered(p) || p == registered_me() {
+        if p == registered_me() || !self.identity(p).is_some_and(|process| process.is_dead()) {
             return Reclaimed::default();
         }
+        self.clear_up(p)
+    }
+
+    /// [`Family::process_died`], with proof.
+    fn clear_up(&'static self, p: ProcessId) -> Reclaimed {
         self.with_holders(|orphans| if self.is_registered(p) { self.sweep(p, orphans) } else { Reclaimed::default() })
     }
 
@@ -83,7 +90,7 @@ impl Family {
         let mut all = Reclaimed::default();
         for (id, process) in self.processes() {
             if id != registered_me() && process.is_dead() {
-                all += self.process_died(id);
+                all += self.clear_up(id);
             }
         }
         all

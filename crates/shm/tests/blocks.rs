@@ -293,3 +293,30 @@ fn lack_of_address_space_is_told() {
     let error = family.at(u64::MAX, 1).unwrap_err();
     assert!(error.to_string().contains("outside"));
 }
+
+#[test]
+fn blocks_that_others_freed_are_found_behind_many_full_slabs() {
+    isolated("bursts_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn bursts_alone() {
+    const BURST: usize = 64; // 32 slabs
+    let take = || family().alloc(30_000, Kind::Value).unwrap();
+    let long: Vec<Block> = std::iter::repeat_with(take).take(1000).collect(); // 500 slabs
+    let before = family().stats().slabs;
+    for _ in 0..100 {
+        let burst: Vec<BlockRef> = std::iter::repeat_with(|| take().into_ref()).take(BURST).collect();
+        let pid = polyproc_sys::fork::spawn_child(|| {
+            burst.iter().for_each(|&r| drop(family().claim(r).unwrap()));
+            0
+        });
+        assert_eq!(polyproc_sys::fork::wait_child(pid), 0);
+        family().reap();
+    }
+    let after = family().stats();
+    assert_eq!(after.blocks(Kind::Value), long.len() as u64);
+    // What a burst needs, an eighth of all for searches that were saved, and a few for cells and the like.
+    assert!(after.slabs <= before + 32 + (before + 32) / 8 + 8, "{before} slabs, then {}", after.slabs);
+}

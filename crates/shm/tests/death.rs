@@ -97,6 +97,7 @@ alone! {
         until(|| word(&ready.0, 0).load(SeqCst) == 1);
         let id = family().process_of(pid).unwrap();
         assert_eq!(family().reap(), Reclaimed::default()); // it lives
+        assert_eq!(family().process_died(id), Reclaimed::default()); // whatever the caller believes
         kill_child(pid);
         assert_eq!(wait_child(pid), 137);
         let reclaimed = family().process_died(id);
@@ -268,6 +269,59 @@ alone! {
         drop((lock, mailbox));
         assert_eq!(family().stats().all_blocks(), 0);
     }
+
+    a_process_with_less_address_space_than_the_founder_cannot_join / less_alone {
+        let child = |test, kib| {
+            let exe = std::env::current_exe().unwrap();
+            let run = format!("ulimit -v {kib} && exec \"$0\" {test} --exact --ignored --nocapture");
+            let out = Command::new("sh")
+                .args(["-c".as_ref(), run.as_ref(), exe.as_os_str()])
+                .env("TEST_PARENT", std::process::id().to_string())
+                .env("TEST_FAMILY", family().boot().to_string())
+                .output()
+                .unwrap();
+            assert!(String::from_utf8_lossy(&out.stdout).contains("1 passed"), "{test}: {out:?}");
+        };
+        child("child_with_little_address_space", 8 << 20);
+        // One that founds a family under the limit leaves room for its heap, and its children can join.
+        child("joins_alone", 3 << 20);
+    }
+
+    an_object_that_is_dropped_while_a_forked_child_shares_it_is_dropped_or_shared / race_alone {
+        let (outer, flags) = (Mailbox::mailbox(), Lock::new(64));
+        let kinds = [Kind::Data, Kind::Cell, Kind::Queue];
+        let before = family().stats();
+        let mut shared = 0;
+        for round in 1..=300 {
+            let inner = Mailbox::mailbox();
+            inner.put(0, family().alloc(500, Kind::Data).unwrap().into_ref());
+            let pid = spawn_child(|| {
+                family().try_me().unwrap();
+                word(&flags.0, 0).store(round, SeqCst);
+                while word(&flags.0, 1).load(SeqCst) != round {}
+                let Ok(Message::Block(block)) = Message::encode(family(), &vec![inner.clone()]) else { return 0 };
+                outer.put(1, block.into_ref());
+                1
+            });
+            until(|| word(&flags.0, 0).load(SeqCst) == round);
+            word(&flags.0, 1).store(round, SeqCst);
+            for _ in 0..round * 100 {
+                std::hint::spin_loop();
+            }
+            drop(inner);
+            if wait_child(pid) == 1 {
+                shared += 1;
+                let block = family().claim(outer.peek(1).unwrap()).unwrap();
+                let inner: Vec<Mailbox> = message::decode_block(block).unwrap();
+                assert!(family().claim(inner[0].peek(0).unwrap()).is_ok(), "shared, and its contents are gone");
+                inner[0].clear(0);
+                outer.clear(1);
+            }
+            assert_eq!(family().reap().processes, 1);
+            assert_eq!(kinds.map(|k| family().stats().blocks(k)), kinds.map(|k| before.blocks(k)), "round {round}");
+        }
+        eprintln!("{shared} of 300 were shared");
+    }
 }
 
 /// Until it is killed.
@@ -339,4 +393,15 @@ fn child_joins() {
     assert_eq!(text, "hello");
     word(&lock.0, 1).fetch_add(1, SeqCst);
     std::mem::forget(lock); // the sweep takes it back
+}
+
+#[test]
+#[ignore = "started by a_process_with_less_address_space_than_the_founder_cannot_join"]
+fn child_with_little_address_space() {
+    let mut boot: Boot = std::env::var("TEST_FAMILY").unwrap().parse().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::env::var("TEST_PARENT").unwrap(), boot.fd);
+    boot.fd = std::fs::File::options().read(true).write(true).open(&path).unwrap().into_raw_fd();
+    // SAFETY: a fresh descriptor.
+    let error = unsafe { Family::adopt(&boot) }.unwrap_err();
+    assert!(matches!(error, ShmError::NoAddressSpace { .. }) && error.to_string().contains("RLIMIT_AS"), "{error}");
 }

@@ -190,6 +190,21 @@ fn a_handle_of_another_kind_is_refused() {
 }
 
 #[test]
+fn a_handle_of_too_small_an_object_is_refused() {
+    #[derive(Debug)]
+    struct Large;
+    impl<'de> serde::Deserialize<'de> for Large {
+        fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            message::deserialize_handle(Kind::Lock, 257, d).map(|_| Self)
+        }
+    }
+    let message = |len| Message::encode(family(), &vec![Lock::new(len)]).unwrap();
+    let error = message(256).decode::<Vec<Large>>(family()).unwrap_err();
+    assert!(matches!(error, MessageError::Shm(ShmError::BadHandle)), "{error}");
+    assert_eq!(message(257).decode::<Vec<Large>>(family()).unwrap().len(), 1);
+}
+
+#[test]
 fn life_of_a_handle() {
     isolated("life_of_a_handle_alone");
 }

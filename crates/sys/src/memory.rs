@@ -1,7 +1,7 @@
 //! A file that exists in memory only, and the address space through which all of it is seen, now and when it has grown.
 
 use crate::SysError;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -87,8 +87,12 @@ impl MemFd {
     ///
     /// Lack of memory is told here, not by a signal at some later access. Safe to repeat; interrupted calls are.
     ///
+    /// It goes in steps of at most 4 MiB, of less where signals interrupt it: kernels that undo an interrupted call would
+    /// otherwise never come to an end under a periodic signal.
+    ///
     /// # Errors
-    /// `ENOSPC` or `ENOMEM` if the memory is not there; then the file has the size it had.
+    /// `ENOSPC` or `ENOMEM` if the memory is not there; then the file ends where it did, or behind the last whole step,
+    /// and all that it has gained is backed.
     ///
     /// # Examples
     /// ```
@@ -101,7 +105,18 @@ impl MemFd {
     /// # References
     /// * [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html)
     pub fn back(&self, offset: u64, len: u64) -> Result<(), SysError> {
-        self.fallocate(0, offset, len)
+        const LEAST: u64 = 64 << 10;
+        const MOST: u64 = 4 << 20;
+        let (mut done, mut step) = (0, MOST);
+        while done < len {
+            let n = step.min(len - done);
+            match self.fallocate(0, offset.saturating_add(done), n) {
+                Ok(()) => done += n,
+                Err(e) if e.source.kind() == std::io::ErrorKind::Interrupted => step = (step / 2).max(LEAST),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// Gives the memory under `len` bytes from `offset` on back to the system; the size stays, the bytes read as zero.
@@ -121,7 +136,12 @@ impl MemFd {
     /// # References
     /// * [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html), FALLOC_FL_PUNCH_HOLE
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), SysError> {
-        self.fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, len)
+        loop {
+            match self.fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, len) {
+                Err(e) if e.source.kind() == std::io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// The size of the file, as the kernel knows it.
@@ -181,15 +201,10 @@ impl MemFd {
         let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
             return Err(SysError::new("fallocate", std::io::Error::from_raw_os_error(libc::EFBIG)));
         };
-        loop {
-            // SAFETY: plain numbers and an open descriptor.
-            if unsafe { libc::fallocate(self.0.as_raw_fd(), mode, offset, len) } == 0 {
-                return Ok(());
-            }
-            let error = SysError::last("fallocate");
-            if error.source.kind() != std::io::ErrorKind::Interrupted {
-                return Err(error);
-            }
+        // SAFETY: plain numbers and an open descriptor.
+        match unsafe { libc::fallocate(self.0.as_raw_fd(), mode, offset, len) } {
+            0 => Ok(()),
+            _ => Err(SysError::last("fallocate")),
         }
     }
 }
@@ -200,6 +215,9 @@ const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
 ///
 /// Touching it behind the end of the file raises SIGBUS: whoever uses it compares with the file's size first.
 /// A forked child inherits it.
+///
+/// Core dumps leave it out: hundreds of GiB of address space would keep a child that aborts busy for minutes, alive for all
+/// to see and with its locks held.
 ///
 /// ```
 /// use polyproc_sys::memory::{MemFd, Reservation};
@@ -215,7 +233,10 @@ const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
 pub struct Reservation(MmapRaw);
 
 impl Reservation {
-    /// Reserves `len` bytes of address space for `file`, or a half, a quarter … of it, at least 1 GiB, where a limit forbids more.
+    /// Reserves `len` bytes of address space for `file`, or less, at least 1 GiB, where a limit forbids so much.
+    ///
+    /// Under a limit it takes a half of the largest half, quarter … of `len` that fits: the heap, stacks and libraries need
+    /// address space too, in this process and in its children, which must map as much ([`Reservation::exact`]).
     ///
     /// # Errors
     /// If not even 1 GiB of address space can be had.
@@ -232,18 +253,45 @@ impl Reservation {
     /// * [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html), MAP_SHARED, MAP_NORESERVE
     pub fn map(file: &MemFd, len: u64) -> Result<Self, SysError> {
         const LEAST: u64 = 1 << 30;
-        let mut len = len.max(LEAST);
+        let whole = len.max(LEAST);
+        let mut len = whole;
         loop {
-            let size = usize::try_from(len).unwrap_or(usize::MAX);
-            match MmapOptions::new().len(size).no_reserve_swap().map_raw(file.0.as_raw_fd()) {
-                Ok(map) => return Ok(Self(map)),
-                // EINVAL is valgrind's word for too much.
-                Err(e) if len > LEAST && matches!(e.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) => {
-                    len = (len / 2).max(LEAST);
+            match Self::exact(file, len) {
+                Ok(all) if len == whole || len == LEAST => return Ok(all),
+                Ok(too_much) => {
+                    drop(too_much);
+                    return Self::exact(file, (len / 2).max(LEAST));
                 }
-                Err(e) => return Err(SysError::new("mmap (is RLIMIT_AS, `ulimit -v`, below 2 GiB?)", e)),
+                Err(e) if len > LEAST && is_no_space(&e) => len = (len / 2).max(LEAST),
+                Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Reserves exactly `len` bytes of address space for `file`.
+    ///
+    /// # Errors
+    /// `ENOMEM` if they cannot be had; valgrind says `EINVAL`.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::memory::{MemFd, Reservation};
+    /// let file = MemFd::create("example")?;
+    /// assert_eq!(Reservation::exact(&file, 4096)?.len(), 4096);
+    /// assert!(Reservation::exact(&file, 1 << 60).is_err());
+    /// # Ok::<(), polyproc_sys::SysError>(())
+    /// ```
+    ///
+    /// # References
+    /// * [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html), MADV_DONTDUMP
+    pub fn exact(file: &MemFd, len: u64) -> Result<Self, SysError> {
+        let size = usize::try_from(len).unwrap_or(usize::MAX);
+        let map = MmapOptions::new().len(size).no_reserve_swap().map_raw(file.0.as_raw_fd());
+        let map = map.map_err(|e| SysError::new("mmap (is RLIMIT_AS, `ulimit -v`, too low?)", e))?;
+        // Else a child that aborts writes a core of all that is backed, for minutes, and is not dead until then: its
+        // locks stay held. Where the kernel refuses, dumps are slow and all else works.
+        let _ = map.advise(Advice::DontDump);
+        Ok(Self(map))
     }
 
     /// Where the file's first byte is seen.
@@ -270,4 +318,9 @@ impl Reservation {
     pub fn len(&self) -> u64 {
         self.0.len() as u64
     }
+}
+
+/// Whether `mmap` says that there is less address space.
+fn is_no_space(error: &SysError) -> bool {
+    matches!(error.source.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) // EINVAL: valgrind
 }

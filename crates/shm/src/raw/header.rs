@@ -4,12 +4,15 @@
 //! | word | meaning | who changes it |
 //! |---|---|---|
 //! | `magic`, `family`, `namespace`, `boot` | what it is, which family, where its TIDs mean something | the founder, once |
+//! | `reserved` | bytes of address space that every process of the family maps | the founder, once |
 //! | `version` | 0: not finished; else the version of the layout | the founder, last |
 //! | `kinds` | kinds of which a process registered hooks, as bits | anybody, bits are only set |
 //! | `functions` | entries of the function table that are complete | under the holders lock |
 //! | `next_participant`, `next_process` | where the next search starts | anybody; only hints |
 //!
 //! # Invariants
+//! H2. The file never grows behind `reserved`: what one process sees all see, or a sweep would take objects that lie
+//!     beyond its sight for objects that nobody holds.
 //! H1. A file whose `version` is not [`VERSION`] is not used.
 //!
 //! # Memory ordering
@@ -24,7 +27,7 @@ use polyproc_sys::atomic::{AtomicU32, AtomicU64};
 /// "polyproc" as bytes.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"polyproc");
 /// The layout of the file; changed with every change of a raw type.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 #[repr(C)]
 pub(crate) struct RawHeader {
@@ -35,7 +38,9 @@ pub(crate) struct RawHeader {
     /// A hash of the boot id.
     pub(crate) boot: AtomicU64,
     pub(crate) version: AtomicU64,
-    _pad: [u64; 3],
+    /// In 1 GiB..=256 GiB. Processes keep a copy: the length of their mapping.
+    pub(crate) reserved: AtomicU64,
+    _pad: [u64; 2],
     pub(crate) kinds: AtomicU64,
     /// In 0..=1024.
     pub(crate) functions: AtomicU32,

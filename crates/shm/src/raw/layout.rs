@@ -29,7 +29,7 @@ pub(crate) const SPAN_TABLE: u64 = CONTROL.next_multiple_of(SPAN);
 pub(crate) const FIRST_SPAN: u64 = SPAN_TABLE + SPANS as u64 * size_of::<RawSpan>() as u64;
 
 const _: () = assert!(CONTROL.is_multiple_of(PAGE) && FIRST_SPAN.is_multiple_of(SPAN));
-/// The address space that a process asks for; a process that gets less sees a part of the memory.
+/// The address space that a founder asks for; where it gets less the family's memory is limited to that (H2).
 pub(crate) const RESERVE: u64 = 256 << 30;
 
 /// Where span `i` starts.

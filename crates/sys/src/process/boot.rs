@@ -42,6 +42,29 @@ pub fn is_single_threaded() -> bool {
     stat.st_nlink == 3 // one directory for each thread, and two
 }
 
+/// The device and the inode of the file that this process runs: the same in all processes that run this program.
+///
+/// ```
+/// use std::os::unix::fs::MetadataExt;
+/// let me = std::fs::metadata(std::env::current_exe()?)?;
+/// assert_eq!(polyproc_sys::process::boot::program().unwrap(), (me.dev(), me.ino()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// What `stat` says: no `/proc`.
+///
+/// # References
+/// * [proc_pid_exe(5)](https://man7.org/linux/man-pages/man5/proc_pid_exe.5.html): leads to the file itself, also when
+///   it was replaced or removed
+pub fn program() -> Result<(u64, u64), SysError> {
+    use std::os::unix::fs::MetadataExt;
+    match std::fs::metadata("/proc/self/exe") {
+        Ok(file) => Ok((file.dev(), file.ino())),
+        Err(e) => Err(SysError::new("stat", e)),
+    }
+}
+
 /// Sets the CLOEXEC flag of an inherited descriptor, so that programs which this process starts do not get it.
 ///
 /// ```
