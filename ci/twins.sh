@@ -100,7 +100,7 @@ step 'the models pass unchanged' models_pass_unchanged
 in_gate 'gate: who takes without a wake-up does not settle' $gate \
     's/if woken \|\| done \{/if woken {/' two_waiters_two_posters
 in_gate 'gate: the woken does not mark again' $gate \
-    's/= (self\.word\.fetch_or\(side\.mark\(\), SeqCst\) \| side\.mark\(\));/= if woken { self.word.load(SeqCst) } else { \1 };/' \
+    's/let marked = (self\.word\.fetch_or\(mine, SeqCst\) \| mine);/let marked = if woken { self.word.load(SeqCst) } else { \1 };/' \
     two_waiters_two_posters
 in_gate 'gate: sleeps on a word that it has not seen with the state' $gate \
     's/wait_class\(marked,/wait_class(self.word.load(Relaxed),/' one_waiter_one_poster

@@ -83,6 +83,13 @@ impl Side {
         }
     }
 
+    const fn other(self) -> Self {
+        match self {
+            Self::Takers => Self::Givers,
+            Self::Givers => Self::Takers,
+        }
+    }
+
     /// The futex class of the side's sleepers.
     const fn class(self) -> u32 {
         match self {
@@ -206,19 +213,27 @@ impl RawGate {
                 Futex::wake_class(&raw const self.word, n, side.class());
             }
             self.idle.store(0, Relaxed);
-        } else if word == 0 {
-            self.idle_ring();
+        } else {
+            self.idle_ring(side.other());
         }
     }
 
-    /// Nobody waits, but this poster had to fence: after some such rings the fence is given up.
-    fn idle_ring(&self) {
+    /// Nobody waits on the poster's side, but he had to fence. After some such rings the other side's mark, which may be
+    /// left over, is rung away (whoever sleeps there marks it again), and if there is none the fence is given up.
+    fn idle_ring(&self, other: Side) {
         let idle = self.idle.load(Relaxed).wrapping_add(1);
         self.idle.store(idle, Relaxed);
-        if idle >= IDLE {
+        if idle < IDLE {
+            return;
+        }
+        self.idle.store(0, Relaxed);
+        if self.word.load(Relaxed) & other.mark() != 0 {
+            if self.word.fetch_and(!other.mark(), SeqCst) & other.mark() != 0 {
+                Futex::wake_class(&raw const self.word, 1, other.class());
+            }
+        } else {
             let fenced = self.fence.load(Relaxed);
             let _ = self.fence.compare_exchange(fenced, (fenced & EPOCH).wrapping_add(ONE_EPOCH), SeqCst, Relaxed);
-            self.idle.store(0, Relaxed);
         }
     }
 

@@ -48,7 +48,10 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
+    /// A pidfd; the end of a pipe that is hung up for a child that is `gone`.
     pidfd: OwnedFd,
+    /// SIGCHLD is ignored, and the kernel reaped the child before it could be named.
+    gone: bool,
 }
 
 impl Child {
@@ -58,18 +61,20 @@ impl Child {
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
         if fd < 0 {
             let error = SysError::last("pidfd_open");
-            // With SIGCHLD ignored the child may be gone already, and the number free for others.
-            if error.source.raw_os_error() != Some(libc::ESRCH) {
-                // SAFETY: takes numbers only; nobody can name the child any more, so it must not run on.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-                // SAFETY: a null status is allowed.
-                unsafe { libc::waitpid(pid, core::ptr::null_mut(), 0) };
+            // With SIGCHLD ignored the child may be gone already, and the number free for others: it has run all the same.
+            if error.source.raw_os_error() == Some(libc::ESRCH) {
+                let (hung_up, _) = io::pipe().map_err(|e| SysError::new("pipe2", e))?;
+                return Ok(Self { pid, pidfd: hung_up.into(), gone: true });
             }
+            // SAFETY: takes numbers only; nobody can name the child any more, so it must not run on.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            // SAFETY: a null status is allowed.
+            unsafe { libc::waitpid(pid, core::ptr::null_mut(), 0) };
             return Err(error);
         }
         let fd = i32::try_from(fd).expect("descriptors are ints");
         // SAFETY: the call just made this descriptor for us.
-        Ok(Self { pid, pidfd: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Self { pid, pidfd: unsafe { OwnedFd::from_raw_fd(fd) }, gone: false })
     }
 
     /// The child's process id.
@@ -120,6 +125,9 @@ impl Child {
     ///   reaped the child
     /// * PIDFD_GET_INFO with PIDFD_INFO_EXIT in linux/pidfd.h: the status of a child that is reaped already
     pub fn reap(&self) -> Result<Ended, SysError> {
+        if self.gone {
+            return Ok(Ended::Unknown);
+        }
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let fd = self.pidfd.as_raw_fd().unsigned_abs();
         let r = loop {
@@ -158,6 +166,9 @@ impl Child {
     /// # References
     /// * [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     pub fn signal(&self, signal: i32) -> Result<(), SysError> {
+        if self.gone {
+            return Ok(());
+        }
         let fd = self.pidfd.as_raw_fd();
         let no_info = core::ptr::null::<libc::siginfo_t>();
         // SAFETY: the descriptor is a pidfd, a null info is allowed.

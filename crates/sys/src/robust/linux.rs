@@ -259,6 +259,9 @@ impl Thread {
         if !next.is_null() {
             write_prev(next.map_addr(|a| a & !PI), before);
         }
+        if i + 1 < count && s.foreign[i].get() {
+            s.foreign[i + 1].set(true); // what was behind ours is behind that one now
+        }
         for j in i..count - 1 {
             s.linked[j].set(s.linked[j + 1].get());
             s.foreign[j].set(s.foreign[j + 1].get());
