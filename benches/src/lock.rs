@@ -204,7 +204,7 @@ pub struct Contest {
     pub time: Duration,
     /// What each worker added.
     pub added: [u64; 2],
-    /// Whether both started together and neither waited for a CPU: only then does the time say something about the lock.
+    /// Whether both started together and neither waited long for a CPU (a lock that sleeps waits a little after each wake-up): only then does the time say something about the lock.
     pub undisturbed: bool,
 }
 
@@ -213,7 +213,7 @@ impl Contest {
         assert_eq!(a.added + b.added, goal, "the lock excludes");
         let time = Duration::from_nanos(a.end.max(b.end) - a.start.min(b.start));
         let lost = a.start.abs_diff(b.start) + a.delayed + b.delayed;
-        Self { time, added: [a.added, b.added], undisturbed: u128::from(lost) * 20 < time.as_nanos() }
+        Self { time, added: [a.added, b.added], undisturbed: u128::from(lost) * 4 < time.as_nanos() }
     }
 
     /// What the slower worker added, over what the faster one did.

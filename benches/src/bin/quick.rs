@@ -109,10 +109,14 @@ fn per(time: Duration, n: u64) -> f64 {
 
 /// Runs of what needs two CPUs, in each round.
 const RUNS: usize = 9;
+/// … as long as they do not take too long: on a busy machine all of them do.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The best of some short runs.
 fn best(n: u64, run: impl Fn(u64) -> Duration) -> f64 {
-    (0..RUNS).map(|_| per(run(n), n)).fold(f64::INFINITY, f64::min)
+    let begin = Instant::now();
+    let runs = (0..RUNS).take_while(|i| *i == 0 || begin.elapsed() < PATIENCE);
+    runs.map(|_| per(run(n), n)).fold(f64::INFINITY, f64::min)
 }
 
 fn locks(rounds: usize, all: &mut Rounds) {
@@ -142,8 +146,9 @@ fn locks(rounds: usize, all: &mut Rounds) {
 
 /// Runs a contest until some runs were undisturbed, and notes the time of an addition and the fairness of those.
 fn fought(all: &mut Rounds, [time, fairness]: [&'static str; 2], n: u64, run: impl Fn(u64) -> Contest) {
-    const TRIES: usize = 5 * RUNS;
-    let contests: Vec<Contest> = (0..TRIES).map(|_| run(n)).filter(|c| c.undisturbed).take(RUNS).collect();
+    let begin = Instant::now();
+    let tries = (0..5 * RUNS).take_while(|_| begin.elapsed() < PATIENCE);
+    let contests: Vec<Contest> = tries.map(|_| run(n)).filter(|c| c.undisturbed).take(RUNS).collect();
     let median = |value: &dyn Fn(&Contest) -> f64| quartiles(contests.iter().map(value)).map_or(f64::NAN, |q| q[1]);
     all.entry(time).or_default().push(median(&|c| per(c.time, n)));
     all.entry(fairness).or_default().push(median(&Contest::fairness));
