@@ -57,8 +57,7 @@ fn run(mut job: Job<'_>, result: &mut Vec<u8>) -> Result<(), BoardError> {
     let mut rest = &args[..];
     let family = Family::get()?;
     for _ in 0..start {
-        // They were decoded by the worker before this one; what cannot be decoded is told for each item below.
-        let _ = function.skip_item(family, &mut rest);
+        let _ = function.skip_item(family, &mut rest); // where the bytes end too early, each item below tells so
     }
     for _ in start..count {
         result.clear();
