@@ -31,8 +31,8 @@ rules() {
         'crates/sys/|crates/[a-z]+/tests/loom_[a-z_]+\.rs:' crates || broken=1
     forbid 'only crates/sys talks to the kernel, and never with private futexes' 'FUTEX_PRIVATE' 'crates/sys/' crates || broken=1
     forbid 'a SAFETY comment argues' 'SAFETY: (Untriaged|TODO)' '$' "${dirs[@]}" || broken=1
-    forbid 'libc is for crates/sys, crates/testing and benches' '\blibc(::|;)' \
-        '(crates/(sys|testing)|benches|fuzz)/' "${dirs[@]}" || broken=1
+    forbid 'libc is for crates/sys, crates/testing, benches and the tests of examples' '\blibc(::|;)' \
+        '(crates/(sys|testing)|benches|fuzz|examples/tests)/' "${dirs[@]}" || broken=1
     forbid 'unfinished' '\b(todo|unimplemented|dbg)!' '$' "${dirs[@]}" || broken=1
     while IFS= read -r file; do
         lines=$(wc -l <"$file")

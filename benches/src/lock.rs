@@ -204,7 +204,8 @@ pub struct Contest {
     pub time: Duration,
     /// What each worker added.
     pub added: [u64; 2],
-    /// Whether both started together and neither waited long for a CPU (a lock that sleeps waits a little after each wake-up): only then does the time say something about the lock.
+    /// Whether both started together and neither waited long for a CPU: only then does the time say something about the
+    /// lock. A lock that sleeps waits a little for one after each wake-up.
     pub undisturbed: bool,
 }
 

@@ -67,7 +67,7 @@ pub fn rayon_map_single(pool: &rayon::ThreadPool, n: u64) -> Vec<u64> {
 /// From nothing to the first result of our pool; its end is not counted.
 ///
 /// # Panics
-/// As [`polyproc`].
+/// As [`polyproc()`].
 #[must_use]
 pub fn polyproc_start() -> Duration {
     let start = Instant::now();

@@ -75,6 +75,8 @@ struct Lead {
     taken: bool,
     /// How often there was something to look at.
     round: u64,
+    /// Threads that wait for the next round.
+    followers: u32,
 }
 
 impl Desk {
@@ -155,20 +157,23 @@ impl Desk {
             if deadline.is_past() {
                 return false;
             }
-            let lead = lock(&self.lead);
+            let mut lead = lock(&self.lead);
+            lead.followers += 1;
             let old = |lead: &mut Lead| lead.taken && lead.round == round;
             match deadline.remaining() {
                 None => drop(self.news.wait_while(lead, old)),
                 Some(left) => drop(self.news.wait_timeout_while(lead, left, old)),
             }
+            lock(&self.lead).followers -= 1;
         }
     }
 
     fn tell_followers(&self) {
         let mut lead = lock(&self.lead);
         lead.round = lead.round.wrapping_add(1);
-        drop(lead);
-        self.news.notify_all();
+        if lead.followers > 0 {
+            self.news.notify_all(); // a system call
+        }
     }
 
     /// Lets every thread that waits look.

@@ -4,8 +4,8 @@ mod common;
 
 use common::watchdog;
 use polyproc_process::{Process, ProcessError, active_children, function};
+use polyproc_sys::atomic::{AtomicU32, Ordering};
 use polyproc_sys::fork::{spawn_child, wait_child};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 polyproc_process::init_for_tests!();
 
@@ -19,15 +19,15 @@ fn sleep_for_ever() {
 fn forks_never_hang_in_locks_of_other_threads() {
     let _dog = watchdog("forks");
     let child = Process::spawn(sleep_for_ever, ()).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = AtomicU32::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
+            while stop.load(Ordering::Relaxed) == 0 {
                 assert_eq!(active_children().len(), 1);
             }
         });
         scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
+            while stop.load(Ordering::Relaxed) == 0 {
                 function::enter(|x: u32| x).unwrap();
             }
         });
@@ -41,7 +41,7 @@ fn forks_never_hang_in_locks_of_other_threads() {
             });
             assert_eq!(wait_child(fork), 1);
         }
-        stop.store(true, Ordering::Relaxed);
+        stop.store(1, Ordering::Relaxed);
     });
     assert!(child.is_alive());
     child.kill().unwrap();

@@ -3,8 +3,8 @@
 use polyproc_process::items::{self, enter_items};
 use polyproc_process::{CallError, function::FnRef};
 use polyproc_shm::{Family, MessageError};
+use polyproc_sys::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Even numbers only, as far as decoding is concerned; 13 cannot be encoded, and 17 panics.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,13 @@
 //! The handle of a task board: what a process pool is built on. The bytes of a cell are [`raw::board`](crate::raw::board).
 
+use crate::contents;
 use crate::error::{BoardError, QueueError};
-use crate::queue::{is_dead, owner, reference};
-use crate::raw::board::{ARGS, Cell, HEAD, INLINE, Phase, Place, Progress, WIDTH};
+use crate::job::Job;
+use crate::queue::{is_dead, owner};
+use crate::raw::board::{ARGS, Cell, HEAD, INLINE, Phase, Place, WIDTH};
 use crate::raw::queue::{IN_BLOCK, Line};
 use crate::raw::ring::{NotNow, Ring, Take};
-use polyproc_shm::{Block, BlockRef, Family, Kind, KindHooks, Message, Object, ShmError, message, register_kind};
+use polyproc_shm::{Block, BlockRef, Family, Kind, Message, Object, ShmError, message};
 use polyproc_sync::raw::RawGate;
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
@@ -71,7 +73,7 @@ pub struct Results {
 /// The bytes of a board, without its cells.
 #[derive(Debug)]
 #[repr(C, align(64))]
-struct RawBoard {
+pub(crate) struct RawBoard {
     tasks_tail: Line,
     tasks_head: Line,
     done_tail: Line,
@@ -92,13 +94,13 @@ struct RawBoard {
 const _: () = assert!(size_of::<RawBoard>() == 448);
 
 #[derive(Clone, Copy, Debug)]
-struct Parts {
+pub(crate) struct Parts {
     raw: &'static RawBoard,
-    cells: &'static [AtomicU64],
+    pub(crate) cells: &'static [AtomicU64],
     /// Numbers of cells that were posted; only hints, as `done`.
     tasks: Ring<'static>,
     done: Ring<'static>,
-    words: BlockRef,
+    pub(crate) words: BlockRef,
 }
 
 /// Slots of the two rings for each cell: hints of earlier turns may still be in the way.
@@ -108,7 +110,7 @@ const WORDS: usize = WIDTH + 2 * HINTS * HINT; // of a cell with its share of th
 const MOST: u64 = 1 << 16;
 
 impl RawBoard {
-    fn at(family: &'static Family, offset: u64) -> Result<Option<Parts>, ShmError> {
+    pub(crate) fn at(family: &'static Family, offset: u64) -> Result<Option<Parts>, ShmError> {
         let raw = family.at(offset, size_of::<Self>() as u64)?.cast::<Self>();
         if !raw.is_aligned() {
             return Ok(None);
@@ -154,7 +156,7 @@ impl Board {
     pub fn new(cells: usize) -> Result<Self, QueueError> {
         let n = (cells > 0).then(|| cells.checked_next_power_of_two()).flatten().map(|n| n as u64);
         let n = n.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(cells))?;
-        register();
+        contents::register_board();
         let family = Family::get()?;
         let words = family.alloc(n * WORDS as u64 * 8, Kind::Data)?;
         // SAFETY: the block has `len` bytes and is this process's own.
@@ -296,10 +298,7 @@ impl Board {
     /// [`BoardError`] if the results' block is not what the cell says: somebody scribbled over it.
     ///
     /// # Panics
-    /// If the board has no such cell.
-    ///
-    /// # Examples
-    /// See [`Board`].
+    /// If the board has no such cell. See [`Board`] for an example.
     pub fn collect(&self, cell: u32, next_turn: u32) -> Result<Results, BoardError> {
         let cell = self.parts.cell(cell).expect("the board has the cell");
         let progress = cell.progress();
@@ -426,11 +425,24 @@ impl Board {
         found.map(|found| {
             found.map(|(number, turn)| {
                 let cell = self.parts.cell(number).expect("it was claimed");
-                let (head, args) = cell.task();
-                let progress = Progress { items: 0, bytes: 0, place: Place::Cell };
-                Job { board: self, cell, number, turn, worker, head, args, progress, small: [0; INLINE], block: None }
+                Job::new(self, cell, [number, turn, worker])
             })
         })
+    }
+
+    /// A worker's: marks its cell as done and tells the poster.
+    pub(crate) fn tell_done(&self, cell: Cell<'static>, [number, turn, worker]: [u32; 3]) -> Result<(), BoardError> {
+        let me = owner(self.family().participant()?);
+        let _owes = self.parts.raw.done_gate.announce();
+        cell.done(turn, worker);
+        // There is room: every cell has at most one hint of this turn, and the poster reads those of earlier ones first.
+        let _ = self.parts.done.put(me, &[u64::from(number) | u64::from(turn) << 32]);
+        self.parts.raw.done_gate.ring(Side::Takers);
+        Ok(())
+    }
+
+    pub(crate) fn family(&self) -> &'static Family {
+        self.object.family()
     }
 
     fn claim_next(&self, worker: u32) -> Result<Option<(u32, u32)>, BoardError> {
@@ -446,127 +458,6 @@ impl Board {
                 Err(NotNow::Blocked) => return Ok(None),
                 Err(NotNow::Scribbled) => return Err(BoardError::Broken),
             }
-        }
-    }
-}
-
-/// A task that this worker has taken; dropped without [`Job::finish`] it stays taken, as if the worker had died.
-///
-/// See [`Board`] for an example.
-#[must_use = "the poster waits for it to be finished"]
-pub struct Job<'a> {
-    board: &'a Board,
-    cell: Cell<'static>,
-    number: u32,
-    turn: u32,
-    worker: u32,
-    head: [u64; HEAD],
-    args: [u64; ARGS],
-    progress: Progress,
-    /// A copy of the results in the cell.
-    small: [u8; INLINE],
-    block: Option<Block>,
-}
-
-impl Job<'_> {
-    /// The task's head.
-    #[must_use]
-    pub fn head(&self) -> [u64; HEAD] {
-        self.head
-    }
-
-    /// A copy of the bytes of the task's arguments.
-    ///
-    /// # Errors
-    /// [`BoardError`] if they are not where the cell says: somebody scribbled over it.
-    pub fn args(&self) -> Result<Vec<u8>, BoardError> {
-        if self.args[0] & IN_BLOCK == 0 {
-            let len = usize::try_from(self.args[0]).unwrap_or(usize::MAX).min((ARGS - 1) * 8);
-            let bytes: Vec<u8> = self.args[1..].iter().flat_map(|w| w.to_le_bytes()).collect();
-            return Ok(bytes[..len].to_vec());
-        }
-        let r = reference(&self.args);
-        let from = self.board.object.family().at(r.offset, r.len)?;
-        let len = usize::try_from(r.len).map_err(|_| BoardError::Broken)?;
-        let mut bytes = Vec::with_capacity(len);
-        // SAFETY: `len` bytes are mapped from there on, and `bytes` has room for them; the poster keeps the block.
-        unsafe { from.copy_to_nonoverlapping(bytes.as_mut_ptr(), len) };
-        // SAFETY: so many bytes were just written.
-        unsafe { bytes.set_len(len) };
-        Ok(bytes)
-    }
-
-    /// Adds the result of the next item and counts the item as finished: it survives the death of this worker.
-    ///
-    /// # Errors
-    /// [`BoardError::Shm`] if there is no memory for it, [`BoardError::TooLarge`] if the task's results exceed 4 GiB.
-    pub fn push(&mut self, result: &[u8]) -> Result<(), BoardError> {
-        let start = self.progress.bytes as usize;
-        let too_many = || BoardError::TooLarge;
-        let end = start.checked_add(result.len()).ok_or_else(too_many)?;
-        let bytes = u32::try_from(end).map_err(|_| too_many())?;
-        let mut next = Progress { items: self.progress.items + 1, bytes, ..self.progress };
-        if next.place == Place::Cell && end <= INLINE {
-            self.small[start..end].copy_from_slice(result);
-            for (word, bytes) in self.cell.inline().iter().zip(self.small.chunks_exact(8)).take(end.div_ceil(8)) {
-                word.store(u64::from_le_bytes(bytes.try_into().expect("chunks of eight")), Relaxed);
-            }
-        } else {
-            if self.block.as_ref().is_none_or(|b| b.capacity() < end as u64) {
-                next.place = self.grow(end)?;
-            }
-            let block = self.block.as_ref().expect("made just now, or before");
-            // SAFETY: the block has `end` bytes at least and is this worker's own; private bytes cannot overlap with it.
-            unsafe { block.as_ptr().wrapping_add(start).copy_from_nonoverlapping(result.as_ptr(), result.len()) };
-        }
-        self.progress = next;
-        self.cell.set_progress(next);
-        Ok(())
-    }
-
-    /// Moves the results to a larger block; where its reference is.
-    fn grow(&mut self, needed: usize) -> Result<Place, BoardError> {
-        const FIRST: u64 = 4096;
-        let size = (needed as u64).max(FIRST).checked_next_power_of_two().unwrap_or(needed as u64);
-        let size = if self.block.is_none() { size } else { size.saturating_mul(2) };
-        let block = self.board.object.family().alloc(size, Kind::Data)?;
-        let have = self.progress.bytes as usize;
-        let from = self.block.as_ref().map_or(self.small.as_ptr(), |b| b.as_ptr().cast_const());
-        // SAFETY: `have` bytes are in the old place, and the new block, which is larger, is another one.
-        unsafe { block.as_ptr().copy_from_nonoverlapping(from, have) };
-        let place = if self.progress.place == Place::First { Place::Second } else { Place::First };
-        self.cell.set_reference(place, block.ref_().to_words());
-        // The old block must not go before `progress` points to the new one.
-        let moved = Progress { place, ..self.progress };
-        self.progress = moved;
-        self.cell.set_progress(moved);
-        self.block = Some(block);
-        Ok(place)
-    }
-
-    /// Tells the poster that the task is finished.
-    ///
-    /// # Errors
-    /// [`BoardError`] if this thread cannot join the family.
-    pub fn finish(mut self) -> Result<(), BoardError> {
-        let parts = &self.board.parts;
-        let me = owner(self.board.object.family().participant()?);
-        if let Some(block) = self.block.take() {
-            let _ = block.into_ref(); // the poster claims it
-        }
-        let _owes = parts.raw.done_gate.announce();
-        self.cell.done(self.turn, self.worker);
-        // There is room: every cell has at most one hint of this turn, and the poster reads those of earlier ones first.
-        let _ = parts.done.put(me, &[u64::from(self.number) | u64::from(self.turn) << 32]);
-        parts.raw.done_gate.ring(Side::Takers);
-        Ok(())
-    }
-}
-
-impl Drop for Job<'_> {
-    fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            let _ = block.into_ref(); // the cell names it
         }
     }
 }
@@ -587,49 +478,9 @@ fn split(hint: u64) -> (u32, u32) {
     (hint as u32, (hint >> 32) as u32)
 }
 
-/// Tells the family what a board owns: its cells and rings, and the results that lie in blocks.
-/// As for queues, before `main`.
-extern "C" fn register() {
-    // SAFETY: `trace` names the words and every result that a cell names, `free` frees these alone; only here is the kind
-    // defined.
-    unsafe { register_kind(Kind::Board, KindHooks { trace, drop: free }) };
-}
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static REGISTER: extern "C" fn() = register;
-
-fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
-    let Ok(Some(parts)) = RawBoard::at(family, offset) else { return };
-    name(parts.words);
-    for cell in parts.cells.chunks_exact(WIDTH).filter_map(Cell::new) {
-        if matches!(cell.look().1, Phase::Running(_) | Phase::Done(_)) {
-            // A block at the other place is on its way here, or was left: it is its owner's alone.
-            name(BlockRef::from_words(cell.reference(cell.progress().place)));
-        }
-    }
-}
-
-fn free(family: &'static Family, offset: u64) {
-    let Ok(Some(parts)) = RawBoard::at(family, offset) else { return };
-    trace(family, offset, &mut |r| {
-        if r != parts.words {
-            drop(family.claim(r));
-        }
-    });
-    drop(family.claim(parts.words));
-}
-
 impl core::fmt::Debug for Board {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Board").field("cells", &self.cells()).finish_non_exhaustive()
-    }
-}
-
-impl core::fmt::Debug for Job<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { number, turn, worker, .. } = self;
-        f.debug_struct("Job").field("cell", number).field("turn", turn).field("worker", worker).finish_non_exhaustive()
     }
 }
 
@@ -641,7 +492,7 @@ impl Serialize for Board {
 
 impl<'de> Deserialize<'de> for Board {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        register();
+        contents::register_board();
         Self::of(message::deserialize_handle(Kind::Board, size_of::<RawBoard>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the task board was scribbled over"))
     }

@@ -3,14 +3,20 @@
 #[cfg(not(polyproc_loom))]
 mod board;
 #[cfg(not(polyproc_loom))]
+mod contents;
+#[cfg(not(polyproc_loom))]
 pub mod error;
+#[cfg(not(polyproc_loom))]
+mod job;
 #[cfg(not(polyproc_loom))]
 mod queue;
 pub mod raw;
 
 #[cfg(not(polyproc_loom))]
-pub use board::{Board, Job, Results};
+pub use board::{Board, Results};
 #[cfg(not(polyproc_loom))]
 pub use error::{BoardError, GetError, PutError, QueueError};
+#[cfg(not(polyproc_loom))]
+pub use job::Job;
 #[cfg(not(polyproc_loom))]
 pub use queue::Queue;

@@ -1,13 +1,12 @@
 //! The handle of a queue; the bytes are [`RawQueue`] and [`Ring`](crate::raw::Ring).
 
+use crate::contents;
 use crate::error::{GetError, PutError, QueueError};
 use crate::raw::queue::{IN_BLOCK, MOST, Parts, RawQueue};
 use crate::raw::ring::{NotNow, Owner, Take};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{
-    Block, BlockRef, Codec, Family, Kind, KindHooks, Message, Object, Participant, message, register_kind,
-};
+use polyproc_shm::{Block, BlockRef, Codec, Family, Kind, Message, Object, Participant, message};
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
 use polyproc_sys::spin::Spin;
@@ -45,8 +44,8 @@ pub struct Queue<T> {
 
 /// An item of at most eight bytes is a slot's only word beside the slot's own; all others have a word of length, and room
 /// for 48 bytes or a block's reference.
-const NARROW: usize = 2;
-const WIDE: usize = 8;
+pub(crate) const NARROW: usize = 2;
+pub(crate) const WIDE: usize = 8;
 
 impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// A queue for at most `items` items, rounded up to a power of two.
@@ -65,7 +64,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     pub fn bounded(items: usize) -> Result<Self, QueueError> {
         let capacity = (items > 0).then(|| items.checked_next_power_of_two()).flatten().map(|n| n as u64);
         let capacity = capacity.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(items))?;
-        register();
+        contents::register_queue();
         let family = Family::get()?;
         let width = if is_narrow::<T>() { NARROW } else { WIDE };
         let slots = family.alloc(capacity * width as u64 * 8, Kind::Data)?;
@@ -392,7 +391,7 @@ impl<T> Queue<T> {
 
 /// Takes the next payload, if there is one; under an announcement.
 #[inline]
-fn try_take<const N: usize>(
+pub(crate) fn try_take<const N: usize>(
     parts: &Parts,
     family: &'static Family,
     mut decide: impl FnMut(&[u64; N]) -> Take,
@@ -413,7 +412,7 @@ fn try_take<const N: usize>(
 
 /// Makes the block of a wide payload, if it has one, this process's own: whoever claims it has the message, and a consumer
 /// that dies after that takes it with it.
-fn claim(family: &'static Family, payload: &[u64; WIDE - 1], block: &mut Option<Block>) -> Take {
+pub(crate) fn claim(family: &'static Family, payload: &[u64; WIDE - 1], block: &mut Option<Block>) -> Take {
     if payload[0] & IN_BLOCK == 0 {
         return Take::Yes;
     }
@@ -450,38 +449,6 @@ fn type_hash<T: 'static>() -> u64 {
     hasher.finish()
 }
 
-/// Tells the family what a queue owns: its slots and the blocks of its messages. Every process of a program that uses
-/// queues does so before `main`, so that each can clear up after the others.
-extern "C" fn register() {
-    // SAFETY: `trace` names the slots and every message in them, `drain` frees these alone; only here is the kind defined.
-    unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain }) };
-}
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static REGISTER: extern "C" fn() = register;
-
-fn trace(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
-    let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
-    name(parts.slots);
-    if parts.width > NARROW {
-        parts.ring.for_each(&mut [0; WIDE - 1], |payload| {
-            if payload[0] & IN_BLOCK != 0 {
-                name(reference(payload));
-            }
-        });
-    }
-}
-
-fn drain(family: &'static Family, offset: u64) {
-    let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
-    let mut block = None;
-    while parts.width == WIDE && try_take(&parts, family, |payload| claim(family, payload, &mut block)).is_ok() {
-        block = None;
-    }
-    drop(family.claim(parts.slots));
-}
-
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self { object: Arc::clone(&self.object), parts: self.parts, _items: PhantomData }
@@ -502,7 +469,7 @@ impl<T> Serialize for Queue<T> {
 
 impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        register();
+        contents::register_queue();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
         if queue.parts.kind != type_hash::<T>() || (queue.parts.width == NARROW) != is_narrow::<T>() {

@@ -1,10 +1,10 @@
 //! What several test files need.
 #![allow(dead_code, reason = "not every test file needs everything")]
 
+use polyproc_sys::atomic::{AtomicU64, Ordering};
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) struct Meeting {
 
 impl Meeting {
     pub(crate) fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("polyproc-meeting-{}-{n}", std::process::id()));
         Self { listener: UnixListener::bind(&path).unwrap(), path }
