@@ -11,7 +11,7 @@
 //!    killed and reaped.
 //! 3. `check` looks at what is left, with the survivors if the state holds any.
 //!
-//! An instruction executed more than 64 times is in a bulk loop (a big copy): of its executions the first, the last
+//! An instruction executed more than 20 times is in a bulk loop (a big copy, a sleep that is interrupted again and again): of its executions the first, the last
 //! and 16 between are kill points. More than 1024 steps into a loop that is the same round after round, 16 points
 //! spread over the rest and its last 8 are kept: reaching such a point costs thousands of stops. (`rep movs` of x86
 //! counts as a loop.) A victim that falls asleep in the kernel is killed there too; that is the last point, unless

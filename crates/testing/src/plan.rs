@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// An address that is executed more often than this lies in a bulk loop.
-const BULK: usize = 64;
+const BULK: usize = 20;
 /// How many executions of an address of a bulk loop are kept: the first, the last and 16 between.
 const KEPT: usize = 18;
 /// Points more than this many steps from a place where a breakpoint is sure to stop are deep in a loop and cost much.
@@ -179,9 +179,9 @@ mod tests {
 
     #[test]
     fn a_short_loop_keeps_every_point() {
-        let pcs: Vec<u64> = (0..64 * 3).map(|i| i % 3).collect();
+        let pcs: Vec<u64> = (0..20 * 3).map(|i| i % 3).collect();
         let plan = Plan::new(&Trace { pcs, sleeps: vec![] });
-        assert_eq!(plan.points.len(), 192);
-        assert_eq!(plan.landing(100), None);
+        assert_eq!(plan.points.len(), 60);
+        assert_eq!(plan.landing(30), None);
     }
 }
