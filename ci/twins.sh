@@ -135,7 +135,7 @@ in_lock 'lock: the waker counts two out' $lock \
 in_lock 'lock: sleeps on whatever the word is' $lock \
     's/self\.word\.wait\(marked, until\)/self.word.wait(self.word.load(Relaxed), until)/' two_threads_one_round
 
-# The slotring: S1, S2, S5.
+# The slotring: S1, S2, S4, S5, Q1.
 in_ring 'ring: a producer moves on a lap too far' $ring \
     '/fn after/,/^    \}/s/wrapping_add\(1\)/wrapping_add(1 + self.capacity())/' two_producers
 in_ring 'ring: a slot is claimed by a store' $ring \
@@ -145,6 +145,16 @@ in_ring 'ring: a message is taken by a store' $ring \
     two_consumers
 in_ring 'ring: who loses the CAS has the message all the same' $ring \
     's/\(decision == Take::Yes \&\& cleared\)/decision == Take::Yes/' two_consumers
+in_ring 'ring: FULL without Release' $ring \
+    's/\| FULL, Release\)/| FULL, Relaxed)/' one_to_one_wraps_around
+in_ring 'ring: the word is read without Acquire' $ring \
+    's/slot\[0\]\.load\(Acquire\); \/\/ SYNC\(Q1\)/slot[0].load(Relaxed);/' one_to_one_wraps_around
+in_ring 'ring: FULL before the payload' $ring \
+    's/for \(to, from\) in slot\[1\.\.\]\.iter\(\)\.zip\(payload\)/slot[0].store((turn << TURN_SHIFT) | FULL, Release); &/' one_to_one_wraps_around
+in_ring 'ring: a claim of the living is skipped' $ring \
+    's/if !dead\(owner_of\(word\)\)/if false/' one_to_one_wraps_around
+in_ring 'ring: a message is taken while it is written' $ring \
+    's/if behind == 0 \&\& word \& PHASE == FULL \{/if behind == 0 \&\& word \& PHASE != FREE {/' one_to_one_wraps_around
 
 if ((blind > 0)); then
     echo "twins that loom does not find: $blind" >&2

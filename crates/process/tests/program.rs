@@ -13,7 +13,10 @@ polyproc_process::init_for_tests!();
 fn children_run_the_same_code_when_the_program_was_replaced() {
     let _dog = watchdog("replaced");
     let copy = std::env::temp_dir().join(format!("polyproc-copy-{}", std::process::id()));
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By a process of its own: a child that another test starts meanwhile would keep our file open for writing, too, and
+    // what is open for writing cannot be run.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status().unwrap();
+    assert!(copied.success(), "{copied}");
     let out = Command::new(&copy).args(["--exact", "inner_replaced", "--ignored"]).output().unwrap();
     let _ = std::fs::remove_file(&copy);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
@@ -94,7 +97,10 @@ fn inner_sigchld() {
 fn another_program_that_inherits_the_boot_text_ignores_it() {
     let _dog = watchdog("another program");
     let copy = std::env::temp_dir().join(format!("polyproc-other-{}", std::process::id()));
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    // By a process of its own: a child that another test starts meanwhile would keep our file open for writing, too, and
+    // what is open for writing cannot be run.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status().unwrap();
+    assert!(copied.success(), "{copied}");
     let builder = Process::builder().env("POLYPROC_TEST_BECOME", &copy).handshake(std::time::Duration::from_secs(30));
     let child = builder.spawn(|| ExitCode::from(9), ()).unwrap();
     let error = child.join().unwrap_err();

@@ -64,12 +64,12 @@ fn check(bound: usize, model: impl Fn() + Sync + Send + 'static) {
 fn one_to_one_wraps_around() {
     check(3, || {
         let s = Shared::new(2);
-        let producer = {
+        let consumer = {
             let s = Arc::clone(&s);
-            thread::spawn(move || put(&s, 1, 10, 3))
+            thread::spawn(move || get(&s, 3))
         };
-        let mut got = get(&s, 3);
-        let count = producer.join().expect("the producer ended well");
+        let count = put(&s, 1, 10, 3);
+        let mut got = consumer.join().expect("the consumer ended well");
         got.extend(get(&s, 3));
         assert_eq!(got, (10..10 + count).collect::<Vec<_>>());
     });
@@ -115,14 +115,17 @@ fn two_consumers() {
 fn two_producers_and_a_consumer_in_one_slot() {
     check(2, || {
         let s = Shared::new(1);
-        let producers: Vec<_> = [(1, 10), (2, 20)]
-            .map(|(owner, first)| {
-                let s = Arc::clone(&s);
-                thread::spawn(move || put(&s, owner, first, 1))
-            })
-            .into();
-        let mut got = get(&s, 2);
-        let count: u64 = producers.into_iter().map(|p| p.join().expect("a producer ended well")).sum();
+        let producer = {
+            let s = Arc::clone(&s);
+            thread::spawn(move || put(&s, 1, 10, 1))
+        };
+        let consumer = {
+            let s = Arc::clone(&s);
+            thread::spawn(move || get(&s, 2))
+        };
+        let mut count = put(&s, 2, 20, 1);
+        count += producer.join().expect("a producer ended well");
+        let mut got = consumer.join().expect("the consumer ended well");
         got.extend(get(&s, 2));
         assert_eq!(got.len() as u64, count);
     });
