@@ -3,7 +3,7 @@
 use crate::contents;
 use crate::error::{BoardError, QueueError};
 use crate::job::Job;
-use crate::queue::{is_dead, owner};
+use crate::payload::{is_dead, owner};
 use crate::raw::board::{ARGS, Cell, HEAD, INLINE, Phase, Place, WIDTH};
 use crate::raw::queue::{IN_BLOCK, Line};
 use crate::raw::ring::{NotNow, Ring, Take};
@@ -98,8 +98,8 @@ pub(crate) struct Parts {
     raw: &'static RawBoard,
     pub(crate) cells: &'static [AtomicU64],
     /// Numbers of cells that were posted; only hints, as `done`.
-    tasks: Ring<'static>,
-    done: Ring<'static>,
+    tasks: Ring<'static, HINT>,
+    done: Ring<'static, HINT>,
     pub(crate) words: BlockRef,
 }
 
@@ -233,7 +233,7 @@ impl Board {
     pub fn finished(&self) -> Option<(u32, u32)> {
         let mut word = [0];
         let _owes = self.parts.raw.done_gate.announce();
-        self.parts.done.get(&mut word, is_dead(self.object.family()), |_| Take::Yes).ok().map(|()| split(word[0]))
+        self.parts.done.get(&mut word, is_dead(self.object.family()), |_, _| Take::Yes).ok().map(|()| split(word[0]))
     }
 
     /// The poster's: sleeps until `ready` says `true`, or until `deadline`; looks whenever a worker has finished a task and
@@ -342,7 +342,7 @@ impl Board {
     /// ```
     pub fn bury(&self, worker: u32) -> Result<Vec<(u32, u32, Phase)>, BoardError> {
         let mut word = [0];
-        while self.parts.tasks.get(&mut word, is_dead(self.object.family()), |_| Take::Yes).is_ok() {}
+        while self.parts.tasks.get(&mut word, is_dead(self.object.family()), |_, _| Take::Yes).is_ok() {}
         let mut found = Vec::new();
         for i in 0..self.cells() {
             match self.look(i) {
@@ -448,7 +448,7 @@ impl Board {
     fn claim_next(&self, worker: u32) -> Result<Option<(u32, u32)>, BoardError> {
         let mut word = [0];
         loop {
-            match self.parts.tasks.get(&mut word, is_dead(self.object.family()), |_| Take::Yes) {
+            match self.parts.tasks.get(&mut word, is_dead(self.object.family()), |_, _| Take::Yes) {
                 Ok(()) => {
                     let (number, turn) = split(word[0]);
                     if self.parts.cell(number).is_some_and(|cell| cell.claim(turn, worker)) {

@@ -1,9 +1,9 @@
 //! What queues and boards own besides their own bytes, for the family's clearing up after the dead.
 
 use crate::board::RawBoard;
-use crate::queue::{NARROW, WIDE, claim, reference, try_take};
+use crate::payload::{claim, reference, try_take};
 use crate::raw::board::{Cell, Phase, WIDTH};
-use crate::raw::queue::{IN_BLOCK, RawQueue};
+use crate::raw::queue::{IN_BLOCK, RawQueue, Slots, WIDE};
 use polyproc_shm::{BlockRef, Family, Kind, KindHooks, register_kind};
 
 /// Tells the family what a queue owns: its slots and the blocks of its messages. Every process of a program that uses
@@ -20,8 +20,8 @@ static REGISTER_QUEUE: extern "C" fn() = register_queue;
 fn trace_queue(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockRef)) {
     let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
     name(parts.slots);
-    if parts.width > NARROW {
-        parts.ring.for_each(&mut [0; WIDE - 1], |payload| {
+    if let Slots::Wide(ring) = parts.ring {
+        ring.for_each(&mut [0; WIDE - 1], |payload| {
             if payload[0] & IN_BLOCK != 0 {
                 name(reference(payload));
             }
@@ -31,9 +31,12 @@ fn trace_queue(family: &'static Family, offset: u64, name: &mut dyn FnMut(BlockR
 
 fn drain_queue(family: &'static Family, offset: u64) {
     let Ok(Some(parts)) = RawQueue::at(family, offset) else { return };
-    let mut block = None;
-    while parts.width == WIDE && try_take(&parts, family, |payload| claim(family, payload, &mut block)).is_ok() {
-        block = None;
+    if let Slots::Wide(ring) = parts.ring {
+        let mut block = None;
+        while try_take(&ring, &parts.raw.gate, family, |payload, read| claim(family, payload, read, &mut block)).is_ok()
+        {
+            block = None;
+        }
     }
     drop(family.claim(parts.slots));
 }

@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::error::BoardError;
-use crate::queue::reference;
+use crate::payload::reference;
 use crate::raw::board::{ARGS, Cell, HEAD, INLINE, Place, Progress};
 use crate::raw::queue::IN_BLOCK;
 use polyproc_shm::{Block, Kind};

@@ -9,6 +9,8 @@ pub mod error;
 #[cfg(not(polyproc_loom))]
 mod job;
 #[cfg(not(polyproc_loom))]
+mod payload;
+#[cfg(not(polyproc_loom))]
 mod queue;
 pub mod raw;
 

@@ -2,11 +2,13 @@
 
 use crate::contents;
 use crate::error::{GetError, PutError, QueueError};
-use crate::raw::queue::{IN_BLOCK, MOST, Parts, RawQueue};
-use crate::raw::ring::{NotNow, Owner, Take};
+use crate::payload::{claim, is_dead, owner, try_take};
+use crate::raw::Ring;
+use crate::raw::queue::{IN_BLOCK, MOST, NARROW, Parts, RawQueue, WIDE, either};
+use crate::raw::ring::{NotNow, Owner, Take, Unchecked};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{Block, BlockRef, Codec, Family, Kind, Message, Object, Participant, message};
+use polyproc_shm::{Codec, Family, Kind, Message, Object, message};
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
 use polyproc_sys::spin::Spin;
@@ -41,11 +43,6 @@ pub struct Queue<T> {
     parts: Parts,
     _items: PhantomData<fn(T) -> T>,
 }
-
-/// An item of at most eight bytes is a slot's only word beside the slot's own; all others have a word of length, and room
-/// for 48 bytes or a block's reference.
-pub(crate) const NARROW: usize = 2;
-pub(crate) const WIDE: usize = 8;
 
 impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// A queue for at most `items` items, rounded up to a power of two.
@@ -151,16 +148,25 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             Ok(me) => owner(me),
             Err(e) => return Err(PutError::Message { item, source: e.into() }),
         };
-        let put = match Message::encode(family, &item) {
-            Ok(Message::Inline { words: [first, ..], .. }) if is_narrow::<T>() => {
-                self.put_words(me, &[first], deadline)
-            }
+        let put = if !is_narrow::<T>() {
+            return self.put_wide(me, item, deadline);
+        } else if let Ok(Message::Inline { words: [word, ..], .. }) = Message::encode(family, &item) {
+            self.put_words(self.parts.ring.narrow(), me, &[word], deadline)
+        } else {
+            unreachable!("a number is inline")
+        };
+        put.map_err(|e| not_put(e, item))
+    }
+
+    fn put_wide(&self, me: Owner, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
+        let ring = self.parts.ring.wide();
+        let put = match Message::encode(self.object.family(), &item) {
             Ok(Message::Inline { words: [a, b, c, d, e, f], len }) => {
-                self.put_words(me, &[u64::from(len), a, b, c, d, e, f], deadline)
+                self.put_words(ring, me, &[u64::from(len), a, b, c, d, e, f], deadline)
             }
             Ok(Message::Block(block)) => {
                 let [a, b, c, d] = block.ref_().to_words();
-                let put = self.put_words(me, &[IN_BLOCK, a, b, c, d], deadline);
+                let put = self.put_words(ring, me, &[IN_BLOCK, a, b, c, d], deadline);
                 if put.is_ok() {
                     let _ = block.into_ref(); // the queue's, or its consumer's already
                 }
@@ -168,28 +174,37 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
             }
             Err(source) => return Err(PutError::Message { item, source }),
         };
-        put.map_err(|e| match e {
-            NotNow::Blocked => PutError::TimedOut(item),
-            NotNow::Scribbled => PutError::Broken(item),
-        })
+        put.map_err(|e| not_put(e, item))
     }
 
-    #[inline]
-    fn put_words<const N: usize>(&self, me: Owner, payload: &[u64; N], deadline: Deadline) -> Result<(), NotNow> {
-        let Parts { raw, ring, .. } = &self.parts;
-        let _owes = raw.gate.announce();
+    #[inline(always)] // as `Ring::put`
+    fn put_words<const WIDTH: usize, const N: usize>(
+        &self,
+        ring: &Ring<'_, WIDTH>,
+        me: Owner,
+        payload: &[u64; N],
+        deadline: Deadline,
+    ) -> Result<(), NotNow> {
+        let gate = &self.parts.raw.gate;
+        let _owes = gate.announce();
         match ring.put(me, payload) {
-            Err(NotNow::Blocked) if !deadline.is_past() => self.put_waiting(me, payload, deadline),
+            Err(NotNow::Blocked) if !deadline.is_past() => self.put_waiting(ring, me, payload, deadline),
             put => {
-                raw.gate.ring(Side::Takers);
+                gate.ring(Side::Takers);
                 put
             }
         }
     }
 
     #[cold]
-    fn put_waiting<const N: usize>(&self, me: Owner, payload: &[u64; N], deadline: Deadline) -> Result<(), NotNow> {
-        let Parts { raw, ring, .. } = &self.parts;
+    fn put_waiting<const WIDTH: usize, const N: usize>(
+        &self,
+        ring: &Ring<'_, WIDTH>,
+        me: Owner,
+        payload: &[u64; N],
+        deadline: Deadline,
+    ) -> Result<(), NotNow> {
+        let gate = &self.parts.raw.gate;
         let mut put = Err(NotNow::Blocked);
         let mut spin = Spin::new();
         while put == Err(NotNow::Blocked) && spin.again() {
@@ -200,9 +215,9 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
                 put = ring.put(me, payload);
                 put != Err(NotNow::Blocked)
             };
-            raw.gate.wait(Side::Givers, deadline, ready, || self.settle());
+            gate.wait(Side::Givers, deadline, ready, || self.settle());
         }
-        raw.gate.ring(Side::Takers);
+        gate.ring(Side::Takers);
         put
     }
 
@@ -274,64 +289,74 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// ```
     #[inline]
     pub fn get_deadline(&self, deadline: Deadline) -> Result<T, GetError> {
-        let family = self.object.family();
-        let taken = if is_narrow::<T>() {
-            self.take(deadline, |_: &[u64; NARROW - 1]| Take::Yes)
-                .map(|[word]| Ok(message::decode_inline(family, &[word, 0, 0, 0, 0, 0], size_of::<T>())?))
-        } else {
-            if let Err(e) = family.try_me() {
-                return Err(GetError::Message(e.into())); // unknown to the family it could not own a message
+        if !is_narrow::<T>() {
+            return self.get_wide(deadline);
+        }
+        match self.take(self.parts.ring.narrow(), deadline, |_, _| Take::Yes) {
+            Ok([word]) => {
+                let words = [word, 0, 0, 0, 0, 0];
+                Ok(message::decode_inline(self.object.family(), &words, size_of::<T>())?)
             }
-            let mut block = None;
-            self.take(deadline, |payload| claim(family, payload, &mut block)).map(|[len, words @ ..]| match block {
-                Some(block) => Ok(message::decode_block(block)?),
-                None => Ok(message::decode_inline(family, &words, usize::try_from(len).unwrap_or(usize::MAX))?),
-            })
-        };
-        taken.unwrap_or_else(|e| match e {
-            NotNow::Blocked => Err(GetError::TimedOut),
-            NotNow::Scribbled => Err(GetError::Broken),
+            Err(e) => Err(not_taken(e)),
+        }
+    }
+
+    fn get_wide(&self, deadline: Deadline) -> Result<T, GetError> {
+        let family = self.object.family();
+        if let Err(e) = family.try_me() {
+            return Err(GetError::Message(e.into())); // unknown to the family it could not own a message
+        }
+        let mut block = None;
+        let [len, words @ ..] = self
+            .take(self.parts.ring.wide(), deadline, |payload, read| claim(family, payload, read, &mut block))
+            .map_err(not_taken)?;
+        Ok(match block {
+            Some(block) => message::decode_block(block)?,
+            None => message::decode_inline(family, &words, usize::try_from(len).unwrap_or(usize::MAX))?,
         })
     }
 
     /// Takes the next payload that `decide` wants.
-    #[inline]
-    fn take<const N: usize>(
+    #[inline(always)] // as `Ring::get`
+    fn take<const WIDTH: usize, const N: usize>(
         &self,
+        ring: &Ring<'_, WIDTH>,
         deadline: Deadline,
-        mut decide: impl FnMut(&[u64; N]) -> Take,
+        mut decide: impl FnMut(&[u64; N], Unchecked<'_>) -> Take,
     ) -> Result<[u64; N], NotNow> {
-        let _owes = self.parts.raw.gate.announce();
-        match try_take(&self.parts, self.object.family(), &mut decide) {
-            Err(NotNow::Blocked) if !deadline.is_past() => self.take_waiting(deadline, decide),
+        let gate = &self.parts.raw.gate;
+        let _owes = gate.announce();
+        match try_take(ring, gate, self.object.family(), &mut decide) {
+            Err(NotNow::Blocked) if !deadline.is_past() => self.take_waiting(ring, deadline, decide),
             taken => {
-                self.parts.raw.gate.ring(Side::Givers);
+                gate.ring(Side::Givers);
                 taken
             }
         }
     }
 
     #[cold]
-    fn take_waiting<const N: usize>(
+    fn take_waiting<const WIDTH: usize, const N: usize>(
         &self,
+        ring: &Ring<'_, WIDTH>,
         deadline: Deadline,
-        mut decide: impl FnMut(&[u64; N]) -> Take,
+        mut decide: impl FnMut(&[u64; N], Unchecked<'_>) -> Take,
     ) -> Result<[u64; N], NotNow> {
         let family = self.object.family();
-        let Parts { raw, .. } = &self.parts;
+        let gate = &self.parts.raw.gate;
         let mut taken = Err(NotNow::Blocked);
         let mut spin = Spin::new();
         while taken == Err(NotNow::Blocked) && spin.again() {
-            taken = try_take(&self.parts, family, &mut decide);
+            taken = try_take(ring, gate, family, &mut decide);
         }
         if taken == Err(NotNow::Blocked) {
             let ready = || {
-                taken = try_take(&self.parts, family, &mut decide);
+                taken = try_take(ring, gate, family, &mut decide);
                 taken != Err(NotNow::Blocked)
             };
-            raw.gate.wait(Side::Takers, deadline, ready, || self.settle());
+            gate.wait(Side::Takers, deadline, ready, || self.settle());
         }
-        raw.gate.ring(Side::Givers);
+        gate.ring(Side::Givers);
         taken
     }
 }
@@ -340,10 +365,10 @@ impl<T> Queue<T> {
     /// Rings for each side that has something to do.
     fn settle(&self) {
         let Parts { raw, ring, .. } = &self.parts;
-        if ring.has_message(is_dead(self.object.family())) {
+        if either!(ring, r => r.has_message(is_dead(self.object.family()))) {
             raw.gate.ring(Side::Takers);
         }
-        if ring.has_room() {
+        if either!(ring, r => r.has_room()) {
             raw.gate.ring(Side::Givers);
         }
     }
@@ -356,7 +381,7 @@ impl<T> Queue<T> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        usize::try_from(self.parts.ring.capacity()).unwrap_or(usize::MAX)
+        usize::try_from(either!(self.parts.ring, r => r.capacity())).unwrap_or(usize::MAX)
     }
 
     /// How many items it holds; items that are being put or taken count or not, and it may be wrong by the time you look.
@@ -369,7 +394,7 @@ impl<T> Queue<T> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::try_from(self.parts.ring.len()).unwrap_or(usize::MAX)
+        usize::try_from(either!(self.parts.ring, r => r.len())).unwrap_or(usize::MAX)
     }
 
     /// Whether it holds no item; may be wrong by the time you look.
@@ -380,7 +405,7 @@ impl<T> Queue<T> {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.ring.is_empty()
+        either!(self.parts.ring, r => r.is_empty())
     }
 
     fn of(object: Arc<Object>) -> Option<Self> {
@@ -389,52 +414,20 @@ impl<T> Queue<T> {
     }
 }
 
-/// Takes the next payload, if there is one; under an announcement.
-#[inline]
-pub(crate) fn try_take<const N: usize>(
-    parts: &Parts,
-    family: &'static Family,
-    mut decide: impl FnMut(&[u64; N]) -> Take,
-) -> Result<[u64; N], NotNow> {
-    let mut skipped = false;
-    let skip = |owner| {
-        let dead = is_dead(family)(owner);
-        skipped |= dead;
-        dead
-    };
-    let mut words = [0; N];
-    let got = parts.ring.get(&mut words, skip, &mut decide);
-    if skipped {
-        parts.raw.gate.ring(Side::Givers); // there is room where the dead producer's claim was
-    }
-    got.map(|()| words)
-}
-
-/// Makes the block of a wide payload, if it has one, this process's own: whoever claims it has the message, and a consumer
-/// that dies after that takes it with it.
-pub(crate) fn claim(family: &'static Family, payload: &[u64; WIDE - 1], block: &mut Option<Block>) -> Take {
-    if payload[0] & IN_BLOCK == 0 {
-        return Take::Yes;
-    }
-    match family.claim(reference(payload)) {
-        Ok(claimed) => {
-            *block = Some(claimed);
-            Take::Claimed
-        }
-        Err(_) => Take::Skip,
+#[cold]
+fn not_put<T>(e: NotNow, item: T) -> PutError<T> {
+    match e {
+        NotNow::Blocked => PutError::TimedOut(item),
+        NotNow::Scribbled => PutError::Broken(item),
     }
 }
 
-pub(crate) fn reference(payload: &[u64]) -> BlockRef {
-    BlockRef::from_words(core::array::from_fn(|i| payload.get(i + 1).copied().unwrap_or(0)))
-}
-
-pub(crate) fn owner(p: Participant) -> Owner {
-    Owner::new(p.slot, p.generation)
-}
-
-pub(crate) fn is_dead(family: &'static Family) -> impl Fn(Owner) -> bool {
-    |owner| !family.is_alive(Participant { slot: owner.slot(), generation: owner.generation() })
+#[cold]
+fn not_taken(e: NotNow) -> GetError {
+    match e {
+        NotNow::Blocked => GetError::TimedOut,
+        NotNow::Scribbled => GetError::Broken,
+    }
 }
 
 fn is_narrow<T: 'static>() -> bool {
@@ -472,7 +465,7 @@ impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
         contents::register_queue();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
-        if queue.parts.kind != type_hash::<T>() || (queue.parts.width == NARROW) != is_narrow::<T>() {
+        if queue.parts.kind != type_hash::<T>() || queue.parts.ring.is_narrow() != is_narrow::<T>() {
             let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());
             return Err(de::Error::custom(text));
         }

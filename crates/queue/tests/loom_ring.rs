@@ -23,7 +23,7 @@ impl Shared {
         Arc::new(Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), words, capacity })
     }
 
-    fn ring(&self) -> Ring<'_> {
+    fn ring(&self) -> Ring<'_, 3> {
         Ring::new(&self.head, &self.tail, &self.words, self.capacity).expect("slots of three words")
     }
 }
@@ -44,7 +44,7 @@ fn get(s: &Shared, most: usize) -> Vec<u64> {
     let mut out = Vec::new();
     for _ in 0..most {
         let mut payload = [0; 2];
-        if s.ring().get(&mut payload, |_| false, |_| Take::Yes).is_err() {
+        if s.ring().get(&mut payload, |_| false, |_, _| Take::Yes).is_err() {
             break;
         }
         assert_eq!(payload[0], !payload[1], "torn");

@@ -19,14 +19,14 @@ impl Bytes {
         Self { head: AtomicU64::new(0), tail: AtomicU64::new(0), words }
     }
 
-    fn ring(&self) -> Ring<'_> {
+    fn ring(&self) -> Ring<'_, 2> {
         Ring::new(&self.head, &self.tail, &self.words, self.words.len() / 2).unwrap()
     }
 }
 
-fn get(ring: Ring<'_>) -> Result<u64, NotNow> {
+fn get(ring: Ring<'_, 2>) -> Result<u64, NotNow> {
     let mut out = [0];
-    ring.get(&mut out, |_| false, |_| Take::Yes).map(|()| out[0])
+    ring.get(&mut out, |_| false, |_, _| Take::Yes).map(|()| out[0])
 }
 
 /// A producer was off the CPU between its claim and its hint, and a consumer likewise, while others put 200,000 items.

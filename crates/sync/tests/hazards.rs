@@ -60,7 +60,7 @@ mod tests {
     const SHORT_TICK: Duration = Duration::from_millis(20);
     const TINY_TICK: Duration = Duration::from_millis(2);
     const LIMIT: Duration = Duration::from_secs(20);
-    const LONG: Duration = Duration::from_secs(300);
+    const LONG: Duration = Duration::from_secs(1200); // for a machine with much else to do
     const GO: u8 = 1;
     const FREE: u8 = 2;
     const RECOVERED: u8 = 3;

@@ -4,5 +4,6 @@ pub mod board;
 #[cfg(not(polyproc_loom))]
 pub(crate) mod queue;
 pub mod ring;
+mod slot;
 
 pub use ring::Ring;

@@ -45,12 +45,57 @@ const _: () = assert!(size_of::<RawQueue>() == 256 && core::mem::offset_of!(RawQ
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     pub(crate) raw: &'static RawQueue,
-    pub(crate) ring: Ring<'static>,
-    /// Words of a slot.
-    pub(crate) width: usize,
+    pub(crate) ring: Slots,
     /// Hash of the type of the messages.
     pub(crate) kind: u64,
     pub(crate) slots: BlockRef,
+}
+
+/// An item of at most eight bytes is a slot's only word beside the slot's own; all others have a word of length, and room
+/// for 48 bytes or a block's reference.
+pub(crate) const NARROW: usize = 2;
+pub(crate) const WIDE: usize = 8;
+
+/// The slots of a queue, of one of two widths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Slots {
+    Narrow(Ring<'static, NARROW>),
+    Wide(Ring<'static, WIDE>),
+}
+
+/// Runs an expression for the ring, whatever its width.
+macro_rules! either {
+    ($slots:expr, $ring:ident => $then:expr) => {
+        match $slots {
+            $crate::raw::queue::Slots::Narrow($ring) => $then,
+            $crate::raw::queue::Slots::Wide($ring) => $then,
+        }
+    };
+}
+pub(crate) use either;
+
+impl Slots {
+    /// The ring of a queue of numbers.
+    #[inline]
+    pub(crate) fn narrow(&self) -> &Ring<'static, NARROW> {
+        match self {
+            Self::Narrow(ring) => ring,
+            Self::Wide(_) => unreachable!("the width was checked when this process got the queue"),
+        }
+    }
+
+    /// The ring of a queue of anything else.
+    #[inline]
+    pub(crate) fn wide(&self) -> &Ring<'static, WIDE> {
+        match self {
+            Self::Wide(ring) => ring,
+            Self::Narrow(_) => unreachable!("the width was checked when this process got the queue"),
+        }
+    }
+
+    pub(crate) fn is_narrow(&self) -> bool {
+        matches!(self, Self::Narrow(_))
+    }
 }
 
 impl RawQueue {
@@ -90,8 +135,13 @@ impl RawQueue {
         }
         // SAFETY: so many bytes from there on are mapped, for ever, and aligned; any bits are an atomic.
         let words: &'static [AtomicU64] = unsafe { core::slice::from_raw_parts(first, words) };
-        let ring = Ring::new(&raw.head.0, &raw.tail.0, words, capacity);
-        Ok(ring.map(|ring| Parts { raw, ring, width, kind: raw.kind.load(Relaxed), slots }))
+        let (head, tail) = (&raw.head.0, &raw.tail.0);
+        let ring = match width {
+            NARROW => Ring::new(head, tail, words, capacity).map(Slots::Narrow),
+            WIDE => Ring::new(head, tail, words, capacity).map(Slots::Wide),
+            _ => None,
+        };
+        Ok(ring.map(|ring| Parts { raw, ring, kind: raw.kind.load(Relaxed), slots }))
     }
 }
 

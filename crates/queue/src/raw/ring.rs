@@ -47,83 +47,18 @@
 //! # Sources
 //! Vyukov's bounded queue; the owner in the slot word instead of a ticket makes every claim attributable.
 
+use super::slot::{FREE, FULL, PHASE, TURN_SHIFT, WRITING, low, owner_of, turn_of};
+pub use super::slot::{Owner, Take, Unchecked};
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
-const FREE: u64 = 0; // the zero page is a ring of free slots in turn 0
-const WRITING: u64 = 1;
-const FULL: u64 = 2;
-const PHASE: u64 = 3;
-const OWNER_SHIFT: u32 = 2;
-const TURN_SHIFT: u32 = 32;
 /// Steps beyond one for each slot that a call follows the words of the slots before it gives up: words that somebody
 /// scribbled over must not keep it for ever.
 const PATIENCE: u64 = 1 << 16;
 /// Every so many steps a walk leaves a hint, so that the next one need not start as far behind.
 const STRIDE: u64 = 1 << 10;
-
-/// A thread that claims slots, as it stands in a slot's word: 14 bits of participant slot, 16 bits of generation.
-///
-/// ```
-/// use polyproc_queue::raw::ring::Owner;
-/// let owner = Owner::new(5, 7);
-/// assert_eq!((owner.slot(), owner.generation()), (5, 7));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner(u32);
-
-impl Owner {
-    const BITS: u32 = 30;
-
-    /// The owner with participant slot `slot`, of which 14 bits count, in its `generation`.
-    ///
-    /// ```
-    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(1, 2).slot(), 1);
-    /// ```
-    #[must_use]
-    pub const fn new(slot: u16, generation: u16) -> Self {
-        Self((slot as u32 & 0x3fff) | (generation as u32) << 14)
-    }
-
-    /// The participant slot.
-    ///
-    /// ```
-    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(9, 0).slot(), 9);
-    /// ```
-    #[must_use]
-    pub const fn slot(self) -> u16 {
-        (self.0 & 0x3fff) as u16
-    }
-
-    /// The generation of the participant slot.
-    ///
-    /// ```
-    /// assert_eq!(polyproc_queue::raw::ring::Owner::new(0, 9).generation(), 9);
-    /// ```
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "30 bits less 14 are 16")]
-    pub const fn generation(self) -> u16 {
-        (self.0 >> 14) as u16
-    }
-}
-
-/// What a consumer decided about a payload that it has read.
-///
-/// ```
-/// use polyproc_queue::raw::ring::Take;
-/// assert_ne!(Take::Yes, Take::Skip);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Take {
-    /// It wants the message: the CAS on the slot decides whether it gets it.
-    Yes,
-    /// It has the message already, by claiming the block that the payload names: the slot is only cleared.
-    Claimed,
-    /// Another consumer claimed the block and has not cleared the slot yet: it is cleared for it.
-    Skip,
-}
 
 /// Why a put or a get did not happen.
 ///
@@ -139,7 +74,8 @@ pub enum NotNow {
     Scribbled,
 }
 
-/// A ring as one process sees it: the shared words, and a private copy of its geometry.
+/// A ring as one process sees it: the shared words, and a private copy of its geometry. A slot has `WIDTH` words, its own
+/// word among them.
 ///
 /// ```
 /// use polyproc_queue::raw::{Ring, ring::{NotNow, Owner, Take}};
@@ -147,43 +83,40 @@ pub enum NotNow {
 ///
 /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
 /// let words: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
-/// let ring = Ring::new(&head, &tail, &words, 4).unwrap(); // four slots of a word and one word of payload
+/// let ring = Ring::<2>::new(&head, &tail, &words, 4).unwrap(); // four slots of a word and one word of payload
 /// ring.put(Owner::new(1, 1), &[42]).unwrap();
 /// let mut out = [0];
-/// ring.get(&mut out, |_| false, |_| Take::Yes).unwrap();
+/// ring.get(&mut out, |_| false, |_, _| Take::Yes).unwrap();
 /// assert_eq!(out, [42]);
-/// assert_eq!(ring.get(&mut out, |_| false, |_| Take::Yes), Err(NotNow::Blocked));
+/// assert_eq!(ring.get(&mut out, |_| false, |_, _| Take::Yes), Err(NotNow::Blocked));
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Ring<'a> {
+pub struct Ring<'a, const WIDTH: usize> {
     head: &'a AtomicU64,
     tail: &'a AtomicU64,
-    words: &'a [AtomicU64],
+    slots: &'a [[AtomicU64; WIDTH]],
     /// log2 of the capacity.
     shift: u32,
-    /// Words of a slot, its own word among them.
-    width: usize,
 }
 
-impl<'a> Ring<'a> {
-    /// A ring of `capacity` slots over `words`; `None` unless the capacity is a power of two and divides the words into
-    /// slots of two words at least.
+impl<'a, const WIDTH: usize> Ring<'a, WIDTH> {
+    /// A ring of `capacity` slots over `words`; `None` unless the capacity is a power of two and the words are as many slots.
     ///
     /// ```
     /// use polyproc_queue::raw::Ring;
     /// use polyproc_sys::atomic::AtomicU64;
     /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
-    /// assert!(Ring::new(&head, &tail, &[], 3).is_none());
+    /// assert!(Ring::<2>::new(&head, &tail, &[], 3).is_none());
     /// ```
     #[must_use]
     pub fn new(head: &'a AtomicU64, tail: &'a AtomicU64, words: &'a [AtomicU64], capacity: usize) -> Option<Self> {
-        let width = words.len().checked_div(capacity)?;
-        (capacity.is_power_of_two() && width >= 2 && width * capacity == words.len()).then(|| Self {
+        const { assert!(WIDTH >= 2, "a slot has its own word and one of payload") };
+        let (slots, rest) = words.as_chunks();
+        (capacity.is_power_of_two() && slots.len() == capacity && rest.is_empty()).then(|| Self {
             head,
             tail,
-            words,
+            slots,
             shift: capacity.trailing_zeros(),
-            width,
         })
     }
 
@@ -194,20 +127,17 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// assert_eq!(Ring::new(&head, &tail, &words, 1).unwrap().capacity(), 1);
+    /// assert_eq!(Ring::<2>::new(&head, &tail, &words, 1).unwrap().capacity(), 1);
     /// ```
     #[must_use]
     pub fn capacity(&self) -> u64 {
         1 << self.shift
     }
 
-    /// Puts one message: `payload` fills the slot from its second word on, shorter than the slot if need be.
+    /// Puts one message: `payload` fills the slot from its second word on; it may be shorter than the slot.
     ///
     /// # Errors
     /// [`NotNow`]: the queue is full, or was scribbled over. Nothing was put.
-    ///
-    /// # Panics
-    /// If the payload is longer than a slot.
     ///
     /// # Examples
     /// ```
@@ -215,32 +145,48 @@ impl<'a> Ring<'a> {
     /// use polyproc_sys::atomic::AtomicU64;
     /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
     /// assert_eq!(ring.put(Owner::new(1, 1), &[7]), Ok(()));
     /// assert_eq!(ring.put(Owner::new(1, 1), &[8]), Err(NotNow::Blocked));
     /// ```
-    #[inline(always)] // so that the length is known where the words are copied
+    #[inline(always)] // a dozen instructions, where the length and the place of the payload are known
     pub fn put<const N: usize>(&self, me: Owner, payload: &[u64; N]) -> Result<(), NotNow> {
-        assert!(N < self.width, "the payload fits a slot");
-        let writing = u64::from(me.0) << OWNER_SHIFT | WRITING;
-        let mut pos = self.tail.load(Acquire); // SYNC(Q3)
+        let pos = self.tail.load(Acquire); // SYNC(Q3)
+        if self.put_at(pos, me, payload) { Ok(()) } else { self.put_from(pos, me, payload) }
+    }
+
+    /// Puts a message at `pos` if that is free. S1: p - 1 was claimed, or this would not be the position we came to.
+    #[inline(always)] // as in `put`
+    fn put_at<const N: usize>(&self, pos: u64, me: Owner, payload: &[u64; N]) -> bool {
+        const { assert!(N < WIDTH, "the payload fits a slot") };
+        let slot = self.slot(pos);
+        let turn = self.turn(pos);
+        let claim = turn | me.in_word() | WRITING;
+        if slot[0].compare_exchange(turn | FREE, claim, AcqRel, Relaxed).is_err() {
+            return false; // SYNC(Q2)
+        }
+        self.tail.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
+        for (to, from) in slot[1..].iter().zip(payload) {
+            to.store(*from, Relaxed);
+        }
+        slot[0].store(turn | FULL, Release); // SYNC(Q1), S5
+        true
+    }
+
+    /// The rest of `put` where the hint was behind, or the queue is full.
+    #[cold]
+    fn put_from<const N: usize>(&self, mut pos: u64, me: Owner, payload: &[u64; N]) -> Result<(), NotNow> {
         for step in 1..=self.patience() {
             if step % STRIDE == 0 {
                 self.tail.store(pos, Release); // S3
             }
-            let slot = self.slot(pos);
-            let word = slot[0].load(Acquire);
-            let turn = pos >> self.shift;
-            let behind = turn_of(word).wrapping_sub(low(turn)).cast_signed();
+            let word = self.slot(pos)[0].load(Acquire);
+            let behind = self.behind(word, pos);
             if behind == 0 && word & PHASE == FREE {
-                // SYNC(Q2), S1: p - 1 was claimed, or this would not be the position we came to.
-                let claim = (turn << TURN_SHIFT) | writing;
-                if slot[0].compare_exchange(word, claim, AcqRel, Relaxed).is_ok() {
-                    self.tail.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
-                    for (to, from) in slot[1..].iter().zip(payload) {
-                        to.store(*from, Relaxed);
-                    }
-                    slot[0].store((turn << TURN_SHIFT) | FULL, Release); // SYNC(Q1), S5
+                if word != self.turn(pos) {
+                    return Err(NotNow::Scribbled); // a free slot has no owner
+                }
+                if self.put_at(pos, me, payload) {
                     return Ok(());
                 }
             } else if behind < 0 {
@@ -258,8 +204,8 @@ impl<'a> Ring<'a> {
     /// Takes the next message: copies the payload to `out` and asks `take` what to do with it.
     ///
     /// `dead` says whether the owner of a claim is known to be dead; if so the claim is skipped, which makes room as a taken
-    /// message does: tell whoever waits for room. `take` sees a payload that was whole and still in the
-    /// queue a moment ago; another consumer may get the message all the same, then `take` is asked about the next one.
+    /// message does: tell whoever waits for room. `take` sees a payload that may not be whole ([`Unchecked`]); another
+    /// consumer may get the message all the same, then `take` is asked about the next one.
     ///
     /// # Errors
     /// [`NotNow`]: the queue is empty, or was scribbled over. Nothing was taken.
@@ -270,40 +216,66 @@ impl<'a> Ring<'a> {
     /// use polyproc_sys::atomic::AtomicU64;
     /// let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
-    /// assert_eq!(ring.get(&mut [0], |_| false, |_| Take::Yes), Err(NotNow::Blocked));
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
+    /// assert_eq!(ring.get(&mut [0], |_| false, |_, _| Take::Yes), Err(NotNow::Blocked));
     /// ```
     #[inline(always)] // as in `put`
     pub fn get<const N: usize>(
         &self,
         out: &mut [u64; N],
-        mut dead: impl FnMut(Owner) -> bool,
-        mut take: impl FnMut(&[u64; N]) -> Take,
+        dead: impl FnMut(Owner) -> bool,
+        mut take: impl FnMut(&[u64; N], Unchecked<'_>) -> Take,
     ) -> Result<(), NotNow> {
-        let mut pos = self.head.load(Acquire); // SYNC(Q3)
+        let pos = self.head.load(Acquire); // SYNC(Q3)
+        let full = self.turn(pos) | FULL;
+        if self.slot(pos)[0].load(Acquire) == full && self.take_at(pos, full, out, &mut take) {
+            return Ok(()); // SYNC(Q1)
+        }
+        self.get_from(pos, out, dead, take)
+    }
+
+    /// Takes the message at `pos` if the slot's word is still `word` and `take` wants it.
+    #[inline(always)] // as in `put`
+    fn take_at<const N: usize>(
+        &self,
+        pos: u64,
+        word: u64,
+        out: &mut [u64; N],
+        take: &mut impl FnMut(&[u64; N], Unchecked<'_>) -> Take,
+    ) -> bool {
+        let slot = self.slot(pos);
+        for (to, from) in out.iter_mut().zip(&slot[1..]) {
+            *to = from.load(Relaxed);
+        }
+        let decision = take(out, Unchecked::new(&slot[0], word));
+        if decision == Take::Torn {
+            return false;
+        }
+        let cleared = slot[0].compare_exchange(word, self.free(pos), AcqRel, Relaxed).is_ok(); // SYNC(Q2), S5
+        if cleared {
+            self.head.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
+        }
+        decision == Take::Claimed || (decision == Take::Yes && cleared)
+    }
+
+    /// The rest of `get` where the hint was behind, the queue is empty, or the message went to somebody else.
+    #[cold]
+    fn get_from<const N: usize>(
+        &self,
+        mut pos: u64,
+        out: &mut [u64; N],
+        mut dead: impl FnMut(Owner) -> bool,
+        mut take: impl FnMut(&[u64; N], Unchecked<'_>) -> Take,
+    ) -> Result<(), NotNow> {
         for step in 1..=self.patience() {
             if step % STRIDE == 0 {
                 self.head.store(pos, Release); // S3
             }
             let slot = self.slot(pos);
             let word = slot[0].load(Acquire); // SYNC(Q1)
-            let turn = pos >> self.shift;
-            let behind = turn_of(word).wrapping_sub(low(turn)).cast_signed();
-            let free = (turn.wrapping_add(1) << TURN_SHIFT) | FREE;
+            let behind = self.behind(word, pos);
             if behind == 0 && word & PHASE == FULL {
-                for (to, from) in out.iter_mut().zip(&slot[1..]) {
-                    *to = from.load(Relaxed);
-                }
-                polyproc_sys::atomic::fence(Acquire); // the payload was read before the word is read again
-                if slot[0].load(Relaxed) != word {
-                    continue;
-                }
-                let decision = take(out);
-                let cleared = slot[0].compare_exchange(word, free, AcqRel, Relaxed).is_ok(); // SYNC(Q2), S5
-                if cleared {
-                    self.head.store(pos.wrapping_add(1), Release); // SYNC(Q3), S3
-                }
-                if decision == Take::Claimed || (decision == Take::Yes && cleared) {
+                if self.take_at(pos, word, out, &mut take) {
                     return Ok(());
                 }
             } else if behind == 0 && word & PHASE == WRITING {
@@ -311,7 +283,7 @@ impl<'a> Ring<'a> {
                     return Err(NotNow::Blocked);
                 }
                 // S4. If the CAS fails somebody else skipped it.
-                if slot[0].compare_exchange(word, free, AcqRel, Relaxed).is_ok() {
+                if slot[0].compare_exchange(word, self.free(pos), AcqRel, Relaxed).is_ok() {
                     self.head.store(pos.wrapping_add(1), Release); // SYNC(Q3)
                 }
             } else if behind == 0 && word & PHASE == FREE {
@@ -332,7 +304,7 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
     /// assert!(!ring.has_message(|_| false));
     /// ring.put(Owner::new(1, 1), &[7]).unwrap();
     /// assert!(ring.has_message(|_| false));
@@ -356,7 +328,7 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
     /// assert!(ring.has_room());
     /// ring.put(Owner::new(1, 1), &[7]).unwrap();
     /// assert!(!ring.has_room());
@@ -376,7 +348,7 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
     /// ring.put(Owner::new(1, 1), &[7]).unwrap();
     /// assert_eq!(ring.len(), 1);
     /// ```
@@ -393,7 +365,7 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// assert!(Ring::new(&head, &tail, &words, 1).unwrap().is_empty());
+    /// assert!(Ring::<2>::new(&head, &tail, &words, 1).unwrap().is_empty());
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -407,14 +379,14 @@ impl<'a> Ring<'a> {
     /// # use polyproc_sys::atomic::AtomicU64;
     /// # let (head, tail) = (AtomicU64::new(0), AtomicU64::new(0));
     /// # let words = [AtomicU64::new(0), AtomicU64::new(0)];
-    /// let ring = Ring::new(&head, &tail, &words, 1).unwrap();
+    /// let ring = Ring::<2>::new(&head, &tail, &words, 1).unwrap();
     /// ring.put(Owner::new(1, 1), &[7]).unwrap();
     /// let mut seen = vec![];
     /// ring.for_each(&mut [0], |payload| seen.push(payload[0]));
     /// assert_eq!(seen, [7]);
     /// ```
     pub fn for_each(&self, buffer: &mut [u64], mut each: impl FnMut(&[u64])) {
-        for slot in self.words.chunks_exact(self.width) {
+        for slot in self.slots {
             loop {
                 let word = slot[0].load(Acquire);
                 if word & PHASE != FULL {
@@ -437,7 +409,7 @@ impl<'a> Ring<'a> {
         let mut pos = hint.load(Acquire); // SYNC(Q3)
         for _ in 0..self.patience() {
             let word = self.slot(pos)[0].load(Acquire);
-            let behind = turn_of(word).wrapping_sub(low(pos >> self.shift)).cast_signed();
+            let behind = self.behind(word, pos);
             if behind < 0 || (behind == 0 && (taking || word & PHASE == FREE)) {
                 break;
             }
@@ -461,21 +433,25 @@ impl<'a> Ring<'a> {
     }
 
     #[inline]
-    fn slot(&self, pos: u64) -> &'a [AtomicU64] {
-        let at = low(pos) as usize & ((1 << self.shift) - 1);
-        &self.words[at * self.width..][..self.width]
+    fn slot(&self, pos: u64) -> &'a [AtomicU64; WIDTH] {
+        &self.slots[low(pos) as usize & (self.slots.len() - 1)]
     }
-}
 
-fn turn_of(word: u64) -> u32 {
-    (word >> TURN_SHIFT) as u32
-}
+    /// The turn of a position, as it stands in a word.
+    #[inline]
+    fn turn(&self, pos: u64) -> u64 {
+        (pos >> self.shift) << TURN_SHIFT
+    }
 
-#[expect(clippy::cast_possible_truncation, reason = "turns are counted modulo 2^32")]
-fn low(n: u64) -> u32 {
-    n as u32
-}
+    /// The word of the slot of `pos` when it is free for the next turn.
+    #[inline]
+    fn free(&self, pos: u64) -> u64 {
+        self.turn(pos).wrapping_add(1 << TURN_SHIFT) | FREE
+    }
 
-fn owner_of(word: u64) -> Owner {
-    Owner(low(word >> OWNER_SHIFT) & ((1 << Owner::BITS) - 1))
+    /// How many turns the word is before (negative) or after that of `pos`.
+    #[inline]
+    fn behind(&self, word: u64, pos: u64) -> i32 {
+        turn_of(word).wrapping_sub(low(pos >> self.shift)).cast_signed()
+    }
 }
