@@ -13,6 +13,9 @@ target=$(cd "$target" && pwd -P)
 if [[ -z ${CI_SUMMARY:-} ]]; then
     CI_SUMMARY=$(mktemp)
     CI_DEPTH=0
+    # One stream, in order. Some tests make their children panic: no stack traces, which would drown the rest.
+    exec 2>&1
+    export RUST_BACKTRACE=0
     trap 'ci_end $?' EXIT
 else
     CI_DEPTH=$((CI_DEPTH + 1))

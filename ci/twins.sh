@@ -139,9 +139,10 @@ in_lock 'lock: sleeps on whatever the word is' $lock \
 in_ring 'ring: a producer moves on a lap too far' $ring \
     '/fn after/,/^    \}/s/wrapping_add\(1\)/wrapping_add(1 + self.capacity())/' two_producers
 in_ring 'ring: a slot is claimed by a store' $ring \
-    's/if slot\[0\]\.compare_exchange\(word, claim, AcqRel, Relaxed\)\.is_ok\(\)/slot[0].store(claim, Release); if true/' two_producers
+    's/if slot\[0\]\.compare_exchange\(turn \| FREE, claim, AcqRel, Relaxed\)\.is_err\(\)/let taken = slot[0].load(Acquire) != turn; if !taken { slot[0].store(claim, Release); } if taken/' \
+    two_producers
 in_ring 'ring: a message is taken by a store' $ring \
-    's/let cleared = slot\[0\]\.compare_exchange\(word, free, AcqRel, Relaxed\)\.is_ok\(\);/slot[0].store(free, Release); let cleared = true;/' \
+    's/let cleared = slot\[0\]\.compare_exchange\(.*\)\.is_ok\(\);/slot[0].store(self.free(pos), Release); let cleared = true;/' \
     two_consumers
 in_ring 'ring: who loses the CAS has the message all the same' $ring \
     's/\(decision == Take::Yes \&\& cleared\)/decision == Take::Yes/' two_consumers
@@ -149,6 +150,8 @@ in_ring 'ring: FULL without Release' $ring \
     's/\| FULL, Release\)/| FULL, Relaxed)/' one_to_one_wraps_around
 in_ring 'ring: the word is read without Acquire' $ring \
     's/slot\[0\]\.load\(Acquire\); \/\/ SYNC\(Q1\)/slot[0].load(Relaxed);/' one_to_one_wraps_around
+in_ring 'ring: the word at the hint is read without Acquire' $ring \
+    's/\[0\]\.load\(Acquire\) == full/[0].load(Relaxed) == full/' one_to_one_wraps_around
 in_ring 'ring: FULL before the payload' $ring \
     's/for \(to, from\) in slot\[1\.\.\]\.iter\(\)\.zip\(payload\)/slot[0].store((turn << TURN_SHIFT) | FULL, Release); &/' one_to_one_wraps_around
 in_ring 'ring: a claim of the living is skipped' $ring \

@@ -3,10 +3,10 @@
 use crate::raw::RawLock;
 use crate::raw::lock::NotLocked;
 use core::cell::Cell;
-use core::marker::PhantomData;
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, ShmError, message};
-use polyproc_sys::{Deadline, liveness, robust};
+use polyproc_sys::robust::Thread;
+use polyproc_sys::{Deadline, liveness};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Lock {
     object: Arc<Object>,
+    /// The object's bytes: mapped for as long as the process lives, and those of a lock for ever.
+    raw: &'static RawLock,
 }
 
 /// Why a lock was not got, or was got with a warning.
@@ -100,7 +102,7 @@ impl Lock {
     pub fn new() -> Result<Self, ShmError> {
         // Fresh memory of this kind is zero, or a lock that was given up: both are free locks.
         let object = Object::create(Family::get()?, size_of::<RawLock>() as u64, Kind::Lock)?;
-        Ok(Self { object: Arc::new(object) })
+        Ok(Self::of(Arc::new(object)))
     }
 
     /// Takes the lock; sleeps until it is free.
@@ -166,15 +168,10 @@ impl Lock {
     /// ```
     #[inline]
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
-        // SAFETY: the object holds a lock (its kind says so) in memory that stays mapped and of that kind.
-        match unsafe { RawLock::lock(self.raw(), deadline) } {
-            Ok(how) => Ok(LockGuard {
-                lock: self,
-                thread: robust::thread_id(),
-                recovered: how.recovered,
-                unrepaired: Cell::new(false),
-                _local: PhantomData,
-            }),
+        let thread = Thread::current();
+        // SAFETY: a lock that stays mapped and never becomes anything else.
+        match unsafe { RawLock::lock_as(thread, self.raw, deadline) } {
+            Ok(how) => Ok(LockGuard { lock: self, thread, recovered: how.recovered, unrepaired: Cell::new(false) }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
         }
@@ -204,9 +201,11 @@ impl Lock {
         Ok(guard)
     }
 
-    #[inline]
-    fn raw(&self) -> *const RawLock {
-        self.object.as_ptr().cast_const().cast()
+    fn of(object: Arc<Object>) -> Self {
+        // SAFETY: the object is a lock's (its kind says so), of 40 aligned bytes that stay mapped and of that kind; all fields
+        // are atomics.
+        let raw = unsafe { &*object.as_ptr().cast::<RawLock>() };
+        Self { object, raw }
     }
 }
 
@@ -218,15 +217,12 @@ impl Lock {
 /// * The calling thread holds the lock, and no guard of it exists.
 #[doc(hidden)]
 pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
-    let thread = robust::thread_id();
-    LockGuard { lock, thread, recovered: false, unrepaired: Cell::new(false), _local: PhantomData }
+    LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
 }
 
 impl core::fmt::Debug for Lock {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        // SAFETY: as in `lock_deadline`; the lock is only looked at.
-        let owner = unsafe { &*self.raw() }.owner();
-        f.debug_struct("Lock").field("owner", &owner).finish_non_exhaustive()
+        f.debug_struct("Lock").field("owner", &self.raw.owner()).finish_non_exhaustive()
     }
 }
 
@@ -234,9 +230,7 @@ impl Drop for Lock {
     /// A lock whose guard was forgotten is still held by a thread of this process, and named in its robust list: its bytes
     /// must not become another lock's before that thread has ended. So this process keeps its hold for good.
     fn drop(&mut self) {
-        // SAFETY: as in `lock_deadline`; the lock is only looked at.
-        let owner = unsafe { &*self.raw() }.owner();
-        if owner.is_some_and(liveness::is_own_thread) && Arc::strong_count(&self.object) == 1 {
+        if self.raw.owner().is_some_and(liveness::is_own_thread) && Arc::strong_count(&self.object) == 1 {
             core::mem::forget(Arc::clone(&self.object));
         }
     }
@@ -250,7 +244,7 @@ impl Serialize for Lock {
 
 impl<'de> Deserialize<'de> for Lock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::Lock, size_of::<RawLock>() as u64, deserializer).map(|object| Self { object })
+        message::deserialize_handle(Kind::Lock, size_of::<RawLock>() as u64, deserializer).map(Self::of)
     }
 }
 
@@ -266,12 +260,11 @@ impl<'de> Deserialize<'de> for Lock {
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct LockGuard<'a> {
     lock: &'a Lock,
-    thread: u32,
+    /// The kernel marks the lock when this thread dies, no other.
+    thread: Thread,
     recovered: bool,
     /// Whether the next holder is to be told of the death again.
     unrepaired: Cell<bool>,
-    /// The kernel marks the lock when this thread dies, no other.
-    _local: PhantomData<*mut ()>,
 }
 
 impl LockGuard<'_> {
@@ -307,9 +300,9 @@ impl<'a> OwnerDied<'a> {
 impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if robust::thread_id() == self.thread {
+        if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
-            unsafe { RawLock::unlock(self.lock.raw(), self.unrepaired.get()) };
+            unsafe { RawLock::unlock_as(self.thread, self.lock.raw, self.unrepaired.get()) };
         } // else a copy in a forked child, which does not hold the lock
     }
 }

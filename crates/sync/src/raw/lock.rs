@@ -197,14 +197,23 @@ impl RawLock {
     /// ```
     #[inline]
     pub unsafe fn lock(this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::lock_as(Thread::current(), this, deadline) }
+    }
+
+    /// [`RawLock::lock`] for who knows already which thread it is.
+    ///
+    /// # Safety
+    /// * As for [`RawLock::lock`], and `me` is the calling thread.
+    #[inline]
+    pub(crate) unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
-        let me = Thread::current();
-        if me.announces(&raw const lock.word) {
+        // SAFETY: the lock is 40 aligned bytes, mapped until `unlock`, and its node is used by the holder only.
+        let announced = unsafe { me.announce_lock(&raw const lock.word) }; // I4
+        if !announced {
             return Err(NotLocked::Mine);
         }
-        // SAFETY: the lock is 40 aligned bytes, mapped until `unlock`, and its node is used by the holder only.
-        unsafe { me.announce_lock(&raw const lock.word) }; // I4
         if lock.word.compare_exchange(0, me.id(), Acquire, Relaxed).is_ok() {
             lock.note_waiters(); // SYNC(L1)
             return Ok(Locked { recovered: false });
@@ -254,9 +263,18 @@ impl RawLock {
     /// ```
     #[inline]
     pub unsafe fn unlock(this: *const Self, unrepaired: bool) {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::unlock_as(Thread::current(), this, unrepaired) };
+    }
+
+    /// [`RawLock::unlock`] for who knows already which thread it is.
+    ///
+    /// # Safety
+    /// * As for [`RawLock::unlock`], and `me` is the calling thread.
+    #[inline]
+    pub(crate) unsafe fn unlock_as(me: Thread, this: *const Self, unrepaired: bool) {
         // SAFETY: mapped by the caller's duty; the bytes remain those of a lock even after the store below.
         let lock = unsafe { &*this };
-        let me = Thread::current();
         if !me.announces(&raw const lock.word) {
             // SAFETY: the holder announced it when it took the lock.
             unsafe { me.recall(&raw const lock.word) };

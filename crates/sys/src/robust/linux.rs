@@ -102,9 +102,21 @@ impl Thread {
         self.tid
     }
 
+    /// Whether this is the calling thread still: it is not in a forked child, which inherited the value.
+    ///
+    /// ```
+    /// assert!(polyproc_sys::robust::Thread::current().is_current());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn is_current(self) -> bool {
+        STATE.with(|s| s.tid.get() == self.tid)
+    }
+
     /// Announces `word` to the kernel: if this thread dies while it owns it, the word is marked and a sleeper woken.
     ///
-    /// Call before the word is taken. A word that was announced before and is still owned is linked into the list.
+    /// Call before the word is taken. A word that was announced before and is still owned is linked into the list. `false`,
+    /// and nothing done, if that word is `word` itself.
     ///
     /// # Panics
     /// If the thread owns 128 words already.
@@ -121,17 +133,30 @@ impl Thread {
     /// let word = Word(Futex::new(0), [0; 4]);
     /// let thread = Thread::current();
     /// // SAFETY: 40 bytes, aligned, that outlive `done`.
-    /// unsafe { thread.announce_lock(&word.0) };
+    /// assert!(unsafe { thread.announce_lock(&word.0) });
     /// assert!(thread.announces(&word.0));
     /// thread.done();
     /// assert!(!thread.announces(&word.0));
     /// ```
     #[inline]
-    pub unsafe fn announce_lock(self, word: *const Futex) {
+    #[must_use]
+    pub unsafe fn announce_lock(self, word: *const Futex) -> bool {
         if !self.pending().is_null() {
-            self.spill();
+            return self.announce_another(word);
         }
         self.set_pending(node_of(word));
+        true
+    }
+
+    /// While the pending slot names something already.
+    #[cold]
+    fn announce_another(self, word: *const Futex) -> bool {
+        if self.announces(word) {
+            return false;
+        }
+        self.spill();
+        self.set_pending(node_of(word));
+        true
     }
 
     /// Whether `word` is what the pending slot names.
@@ -160,9 +185,9 @@ impl Thread {
     /// let (a, b) = (Word::default(), Word::default());
     /// let thread = Thread::current();
     /// // SAFETY: both are 40 aligned bytes that live until this thread is done with them.
-    /// unsafe { thread.announce_lock(&a.0) };
+    /// assert!(unsafe { thread.announce_lock(&a.0) });
     /// // SAFETY: as above.
-    /// unsafe { thread.announce_lock(&b.0) }; // `a` goes into the list
+    /// assert!(unsafe { thread.announce_lock(&b.0) }); // `a` goes into the list
     /// thread.done();
     /// // SAFETY: `a` was announced above.
     /// unsafe { thread.recall(&a.0) };
@@ -211,7 +236,6 @@ impl Thread {
     }
 
     /// Moves the pending word, which this thread owns, into the list. A gate is owned by nobody and is only forgotten.
-    #[cold]
     fn spill(self) {
         STATE.with(|s| {
             if !s.gate.replace(false) {

@@ -29,12 +29,13 @@ impl Thread {
         self.0
     }
 
-    /// Notes the address; threads of a model hold one lock at a time.
+    /// Notes the address, and says whether it was another one; threads of a model hold one lock at a time.
     ///
     /// # Safety
     /// * None: the word is not used.
-    pub unsafe fn announce_lock(self, word: *const Futex) {
-        PENDING.with(|p| p.set(word.addr()));
+    #[must_use]
+    pub unsafe fn announce_lock(self, word: *const Futex) -> bool {
+        PENDING.with(|p| p.replace(word.addr()) != word.addr())
     }
 
     /// Whether the address is the one noted.
