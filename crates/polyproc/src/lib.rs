@@ -10,7 +10,7 @@ pub use polyproc_process::{
     current_process, init, init_for_tests,
 };
 pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
-pub use polyproc_shm::{Family, MessageError, ShmError, Stats};
+pub use polyproc_shm::{Buffer, Family, MessageError, ShmError, Stats};
 pub use polyproc_sync::{Lock, LockError, LockGuard, OwnerDied};
 pub use polyproc_sys::{Deadline, SysError};
 

@@ -3,6 +3,7 @@
 use crate::raw::Ring;
 use crate::raw::queue::{IN_BLOCK, WIDE};
 use crate::raw::ring::{NotNow, Owner, Take, Unchecked};
+use core::any::{Any, TypeId};
 use polyproc_shm::{Block, BlockRef, Family, Participant};
 use polyproc_sync::raw::{RawGate, gate::Side};
 
@@ -62,4 +63,14 @@ pub(crate) fn owner(p: Participant) -> Owner {
 
 pub(crate) fn is_dead(family: &'static Family) -> impl Fn(Owner) -> bool {
     |owner| !family.is_alive(Participant { slot: owner.slot(), generation: owner.generation() })
+}
+
+/// `value` as a `T`, if that is its type.
+pub(crate) fn cast<V: 'static, T: 'static>(value: V) -> Result<T, V> {
+    if TypeId::of::<V>() != TypeId::of::<T>() {
+        return Err(value);
+    }
+    let mut value = Some(value);
+    let any: &mut dyn Any = &mut value;
+    Ok(any.downcast_mut::<Option<T>>().and_then(Option::take).expect("the types are the same"))
 }

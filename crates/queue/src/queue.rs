@@ -2,13 +2,13 @@
 
 use crate::contents;
 use crate::error::{GetError, PutError, QueueError};
-use crate::payload::{claim, is_dead, owner, try_take};
+use crate::payload::{cast, claim, is_dead, owner, try_take};
 use crate::raw::Ring;
 use crate::raw::queue::{IN_BLOCK, MOST, NARROW, Parts, RawQueue, WIDE, either};
 use crate::raw::ring::{NotNow, Owner, Take, Unchecked};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{Codec, Family, Kind, Message, Object, message};
+use polyproc_shm::{Block, Buffer, Codec, Family, Kind, Message, Object, message};
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
 use polyproc_sys::spin::Spin;
@@ -18,8 +18,9 @@ use std::sync::Arc;
 /// A first-in-first-out queue between the processes and threads of a family, like `multiprocessing.Queue`.
 ///
 /// Any number of producers and consumers. An item is any serde type; primitives, `String` and `Vec<u8>` travel without
-/// serialisation; items may carry handles (locks, other queues). Items up to 48 bytes lie in the queue's slots, larger
-/// ones in the family's memory, which grows and shrinks with them. Clones are the same queue.
+/// serialisation, a [`Buffer`] without being copied; items may carry handles (locks, other queues). Items up to 48 bytes
+/// lie in the queue's slots, larger ones in the family's memory, which grows and shrinks with them. Clones are the same
+/// queue.
 ///
 /// There is no feeder thread: an item is in shared memory when `put` returns, so a process may put and exit at once, and
 /// may be joined before its items are taken.
@@ -159,22 +160,34 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     }
 
     fn put_wide(&self, me: Owner, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
-        let ring = self.parts.ring.wide();
+        let item = match cast::<T, Buffer>(item) {
+            Ok(buffer) => {
+                return self.put_block(me, buffer.into_block(), deadline).map_err(|(e, block)| {
+                    let item = cast(Buffer::from_block(block)).unwrap_or_else(|_| unreachable!("a buffer it was"));
+                    not_put(e, item)
+                });
+            }
+            Err(item) => item,
+        };
         let put = match Message::encode(self.object.family(), &item) {
             Ok(Message::Inline { words: [a, b, c, d, e, f], len }) => {
-                self.put_words(ring, me, &[u64::from(len), a, b, c, d, e, f], deadline)
+                self.put_words(self.parts.ring.wide(), me, &[u64::from(len), a, b, c, d, e, f], deadline)
             }
-            Ok(Message::Block(block)) => {
-                let [a, b, c, d] = block.ref_().to_words();
-                let put = self.put_words(ring, me, &[IN_BLOCK, a, b, c, d], deadline);
-                if put.is_ok() {
-                    let _ = block.into_ref(); // the queue's, or its consumer's already
-                }
-                put
-            }
+            Ok(Message::Block(block)) => self.put_block(me, block, deadline).map_err(|(e, _)| e),
             Err(source) => return Err(PutError::Message { item, source }),
         };
         put.map_err(|e| not_put(e, item))
+    }
+
+    fn put_block(&self, me: Owner, block: Block, deadline: Deadline) -> Result<(), (NotNow, Block)> {
+        let [a, b, c, d] = block.ref_().to_words();
+        match self.put_words(self.parts.ring.wide(), me, &[IN_BLOCK, a, b, c, d], deadline) {
+            Ok(()) => {
+                let _ = block.into_ref(); // the queue's, or its consumer's already
+                Ok(())
+            }
+            Err(e) => Err((e, block)),
+        }
     }
 
     #[inline(always)] // as `Ring::put`

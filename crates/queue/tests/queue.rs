@@ -2,6 +2,7 @@
 #![cfg(not(polyproc_loom))]
 
 use polyproc_queue::{GetError, PutError, Queue, QueueError};
+use polyproc_shm::Buffer;
 use polyproc_sync::Lock;
 use polyproc_testing::watchdog;
 use std::time::{Duration, Instant};
@@ -54,6 +55,32 @@ fn all_kinds_of_items_come_out_as_they_went_in() {
     round_trip([0, 1, 47, 48, 49, 500, 5000, 40_000, 70_000, 1 << 20].map(|n| vec![7_u8; n]).to_vec());
     round_trip([0, 1, 47, 48, 49, 5000].map(|n| "é".repeat(n)).to_vec());
     round_trip([0, 1, 11, 12, 13, 5000].map(|n| (n, vec![n; n as usize])).to_vec());
+}
+
+#[test]
+fn buffers_are_not_copied() {
+    let q = Queue::bounded(1).unwrap();
+    for len in [0, 1, 48, 49, 40_000, 1 << 20] {
+        let mut buffer = Buffer::zeroed(len).unwrap();
+        buffer.fill(3);
+        let at = buffer.as_ptr();
+        q.put(buffer).unwrap();
+        let PutError::Full(mine) = q.try_put(Buffer::copy_of(b"mine").unwrap()).unwrap_err() else {
+            panic!("there is room")
+        };
+        assert_eq!(*mine, *b"mine", "handed back whole");
+        let mut arrived = q.get().unwrap();
+        assert_eq!((arrived.as_ptr(), arrived.len()), (at, len));
+        assert!(arrived.iter().all(|b| *b == 3));
+        arrived.truncate(len / 2);
+        q.put(arrived).unwrap();
+        assert_eq!(q.get().unwrap().len(), len / 2);
+    }
+    // Inside of something else its bytes are copied.
+    let pairs = Queue::bounded(1).unwrap();
+    pairs.put((7, Buffer::copy_of(&[9; 1000]).unwrap())).unwrap();
+    let (n, buffer): (i32, Buffer) = pairs.get().unwrap();
+    assert_eq!((n, &*buffer), (7, &[9; 1000][..]));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How a type is encoded, and the fast way for those that are a handful of bytes.
 
+use crate::buffer::Buffer;
 use core::any::{Any, TypeId};
 
 /// Six words: what a small message is made of.
@@ -23,7 +24,7 @@ pub enum Codec {
         /// The bytes of a value.
         size: usize,
     },
-    /// `Vec<u8>` or `String`: the bytes in it.
+    /// `Vec<u8>`, `String` or [`Buffer`]: the bytes in it.
     Bytes,
     /// All other types: by serde, in postcard's format.
     Postcard,
@@ -40,7 +41,7 @@ impl Codec {
     #[inline]
     pub fn of<T: 'static>() -> Self {
         let t = TypeId::of::<T>();
-        if t == TypeId::of::<Vec<u8>>() || t == TypeId::of::<String>() {
+        if t == TypeId::of::<Vec<u8>>() || t == TypeId::of::<String>() || t == TypeId::of::<Buffer>() {
             Self::Bytes
         } else if is_raw(t) {
             Self::Raw { size: size_of::<T>() }

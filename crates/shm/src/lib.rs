@@ -2,6 +2,7 @@
 
 mod allocator;
 mod block;
+mod buffer;
 mod codec;
 mod envelope;
 mod error;
@@ -20,6 +21,7 @@ mod stats;
 mod sweep;
 
 pub use block::Block;
+pub use buffer::Buffer;
 pub use codec::Codec;
 pub use error::ShmError;
 pub use family::{BOOT_ENV, Boot, Family, ParseBootError};

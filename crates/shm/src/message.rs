@@ -1,10 +1,11 @@
 //! Values as messages: bytes that one process makes and another turns into a value again.
 //!
-//! Integers, floats, `bool`, `char`, `()`, `String` and `Vec<u8>` are moved as they are; all other types by serde, in
-//! postcard's format. Up to 48 bytes lie inline in six words; more lie in a block, written there without a second copy.
+//! Integers, floats, `bool`, `char`, `()`, `String`, `Vec<u8>` and [`Buffer`] are moved as they are; all other types by
+//! serde, in postcard's format. Up to 48 bytes lie inline in six words; more lie in a block, written there without a second copy.
 //! Handles of shared objects travel in the message's table of tickets ([`serialize_handle`]).
 
 use crate::block::Block;
+use crate::buffer::Buffer;
 use crate::codec::{self, Codec, INLINE};
 use crate::envelope;
 use crate::error::ShmError;
@@ -12,7 +13,7 @@ use crate::family::Family;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::scope::{self, DecodingScope, Encoding};
-use core::any::Any;
+use core::any::{Any, TypeId};
 use core::mem::MaybeUninit;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -109,6 +110,9 @@ impl Message {
         }
         if let Some(text) = any.downcast_ref::<String>() {
             return Self::from_bytes(family, text.as_bytes());
+        }
+        if let Some(buffer) = any.downcast_ref::<Buffer>() {
+            return Self::from_bytes(family, buffer);
         }
         encode_serde(family, value)
     }
@@ -246,7 +250,7 @@ pub fn decode_inline<T: DeserializeOwned + 'static>(
 /// Turns the message in a block into a value, and frees the block.
 ///
 /// The bytes are copied out of the shared memory before they are looked at: a relative that writes into the block
-/// meanwhile can spoil the value, not more.
+/// meanwhile can spoil the value, not more. But for a [`Buffer`], which is the block itself.
 ///
 /// # Errors
 /// As [`Message::decode`].
@@ -261,6 +265,9 @@ pub fn decode_inline<T: DeserializeOwned + 'static>(
 /// # Ok::<(), polyproc_shm::MessageError>(())
 /// ```
 pub fn decode_block<T: DeserializeOwned + 'static>(block: Block) -> Result<T, MessageError> {
+    if TypeId::of::<T>() == TypeId::of::<Buffer>() {
+        return codec::as_type(Buffer::from_block(block)).ok_or_else(|| wrong::<T>("it is a buffer"));
+    }
     let len = usize::try_from(block.len().min(block.capacity())).unwrap_or(0);
     if len <= SCRATCH && Codec::of::<T>() == Codec::Postcard {
         let mut scratch = [0; SCRATCH];
@@ -276,9 +283,12 @@ pub fn decode_block<T: DeserializeOwned + 'static>(block: Block) -> Result<T, Me
     bytes_as(bytes)
 }
 
-/// `T` is `Vec<u8>` or `String`.
+/// `T` is `Vec<u8>`, `String` or `Buffer`.
 fn bytes_as<T: 'static>(bytes: Vec<u8>) -> Result<T, MessageError> {
-    if core::any::TypeId::of::<T>() == core::any::TypeId::of::<String>() {
+    if TypeId::of::<T>() == TypeId::of::<Buffer>() {
+        return codec::as_type(Buffer::copy_of(&bytes)?).ok_or_else(|| wrong::<T>("it is a buffer"));
+    }
+    if TypeId::of::<T>() == TypeId::of::<String>() {
         let text = String::from_utf8(bytes).map_err(|e| wrong::<T>(&e.to_string()))?;
         return codec::as_type(text).ok_or_else(|| wrong::<T>("it is no text"));
     }
