@@ -66,7 +66,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         let capacity = capacity.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(items))?;
         contents::register_queue();
         let family = Family::get()?;
-        let width = if is_narrow::<T>() { NARROW } else { WIDE };
+        let width = width_of::<T>();
         let slots = family.alloc(capacity * width as u64 * 8, Kind::Data)?;
         // SAFETY: the block has `len` bytes and is this process's own.
         unsafe { slots.as_ptr().write_bytes(0, usize::try_from(slots.len()).unwrap_or(0)) };
@@ -441,6 +441,11 @@ fn is_narrow<T: 'static>() -> bool {
     matches!(Codec::of::<T>(), Codec::Raw { size } if size <= 8)
 }
 
+/// Words of a slot.
+fn width_of<T: 'static>() -> usize {
+    if is_narrow::<T>() { NARROW } else { WIDE }
+}
+
 /// A number that stands for the type of the items; the same in all processes of a family, which run the same program.
 fn type_hash<T: 'static>() -> u64 {
     use core::hash::{Hash, Hasher};
@@ -472,7 +477,7 @@ impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
         contents::register_queue();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
             .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
-        if queue.parts.kind != type_hash::<T>() || (queue.parts.width == NARROW) != is_narrow::<T>() {
+        if queue.parts.kind != type_hash::<T>() || queue.parts.width != width_of::<T>() {
             let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());
             return Err(de::Error::custom(text));
         }
