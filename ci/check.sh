@@ -52,6 +52,7 @@ rules() {
 
 step 'rustfmt and clippy are there' eval 'component fmt && component clippy'
 step 'format' cargo fmt --all --check
+step 'format of fuzz' cargo fmt --manifest-path fuzz/Cargo.toml --check
 step 'our own rules' rules
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps

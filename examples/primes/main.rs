@@ -8,8 +8,11 @@
 //! [`Tally`] drops the repeated chunk. So `kill -9` of workers changes nothing in the result.
 
 mod list;
+#[path = "../number.rs"]
+mod number;
 mod numbers;
 mod options;
+#[path = "../progress.rs"]
 mod progress;
 mod tally;
 
@@ -96,7 +99,7 @@ fn run(options: &Options) -> Result<(), Failure> {
 
 /// Counts the primes in this process, chunk by chunk as the workers do.
 fn alone(options: &Options) -> u64 {
-    let mut progress = Progress::new("serial", options.numbers());
+    let mut progress = Progress::new("serial", "primes", options.numbers());
     let mut count = 0;
     for (chunk, first, last) in options.chunks() {
         count += numbers::primes(first, last).len() as u64;
@@ -148,7 +151,7 @@ fn take_in(
     tally: &mut Tally,
     is_over: impl Fn() -> bool,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new("parallel", options.numbers());
+    let mut progress = Progress::new("parallel", "primes", options.numbers());
     loop {
         match queue.get_timeout(PATIENCE) {
             Ok(Some((chunk, primes))) => {

@@ -1,6 +1,7 @@
 //! The command line, and the chunks that follow from it.
 
 use crate::list::List;
+use crate::number::between;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::path::PathBuf;
@@ -115,11 +116,6 @@ fn workers(text: &str) -> Result<usize, String> {
 
 fn chunk(text: &str) -> Result<u64, String> {
     between(text, 1, MOST_NUMBERS)
-}
-
-fn between(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let good = text.parse().ok().filter(|n| (least..=most).contains(n));
-    good.ok_or_else(|| format!("give a whole number from {least} to {most}"))
 }
 
 fn refuse(kind: ErrorKind, text: &str) -> ! {

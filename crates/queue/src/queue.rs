@@ -64,7 +64,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         let capacity = capacity.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(items))?;
         contents::register_queue();
         let family = Family::get()?;
-        let width = if is_narrow::<T>() { NARROW } else { WIDE };
+        let width = width_of::<T>();
         let slots = family.alloc(capacity * width as u64 * 8, Kind::Data)?;
         // SAFETY: the block has `len` bytes and is this process's own.
         unsafe { slots.as_ptr().write_bytes(0, usize::try_from(slots.len()).unwrap_or(0)) };
@@ -445,6 +445,11 @@ fn not_taken(e: NotNow) -> GetError {
 
 fn is_narrow<T: 'static>() -> bool {
     matches!(Codec::of::<T>(), Codec::Raw { size } if size <= 8)
+}
+
+/// Words of a slot.
+fn width_of<T: 'static>() -> usize {
+    if is_narrow::<T>() { NARROW } else { WIDE }
 }
 
 /// A number that stands for the type of the items; the same in all processes of a family, which run the same program.
