@@ -1,78 +1,82 @@
-//! Locks that nobody else wants, and locks that two workers fight for: `cargo bench -p polyproc-benches --bench lock`.
+//! Locks that nobody else wants, and locks that two and four workers fight for:
+//! `cargo bench -p polyproc-benches --bench lock`.
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
-use polyproc_benches::lock::{
-    CasStore, Contest, Exclusive, Fighters, Pthread, Raw, Which, between_threads, uncontended,
-};
+use criterion::Criterion;
+use polyproc::Lock;
+use polyproc_benches::contest::{Contest, Fighters, Which, between_threads, undisturbed};
+use polyproc_benches::lock::{CasStore, Exclusive, Pthread, Raw, RawSync, uncontended};
 use polyproc_benches::page::Line;
+use polyproc_benches::rounds::{Evenness, Outcome, Rounds};
 use std::time::Duration;
 
 fn main() {
-    polyproc::init();
-    let mut c = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    polyproc_benches::begin();
+    let mut c = Criterion::default().configure_from_args();
+    let mut even = Criterion::default().with_measurement(Evenness).configure_from_args();
     alone(&mut c);
-    contended(&mut c);
+    contended(&mut c, &mut even);
     c.final_summary();
 }
 
-fn alone(c: &mut Criterion) {
-    let mut g = c.benchmark_group("lock/uncontended");
-    pair(&mut g, "floor: CAS + store", &Line::<CasStore>::default().0);
-    pair(&mut g, "polyproc Lock", &polyproc::Lock::new().expect("a lock"));
-    pair(&mut g, "polyproc RawLock", &Line::<Raw>::default().0);
-    pair(&mut g, "parking_lot (threads)", &Line::<parking_lot::Mutex<()>>::default().0);
-    pair(&mut g, "std (threads)", &Line::<std::sync::Mutex<()>>::default().0);
-    pair(&mut g, "pthread shared", &Pthread::boxed(true, false).0);
-    pair(&mut g, "pthread shared robust", &Pthread::boxed(true, true).0);
-    #[cfg(feature = "raw_sync")]
-    pair(&mut g, "raw_sync", &polyproc_benches::lock::RawSync::default());
-    g.finish();
-}
+/// A lock is checked by so many additions before anything is measured.
+const CHECK: u64 = 1000;
 
-fn pair(g: &mut BenchmarkGroup<'_, WallTime>, name: &str, lock: &(impl Exclusive + Sync)) {
-    let _ = between_threads(lock, 1000, 0); // checks that it excludes
-    g.bench_function(name, |b| b.iter_custom(|n| uncontended(lock, n)));
+fn alone(c: &mut Criterion) {
+    fn add<'a>(g: &mut Rounds<'a>, name: &'static str, lock: &'a (impl Exclusive + Sync)) {
+        let mut checked = false;
+        g.rival(name, move |n| {
+            if !checked {
+                let _ = between_threads(2, lock, n, 0);
+                checked = true;
+            }
+            uncontended(lock, n)
+        });
+    }
+    let (floor, raw) = (Line::<CasStore>::default(), Line::<Raw>::default());
+    let (parking, std) = (Line::<parking_lot::Mutex<()>>::default(), Line::<std::sync::Mutex<()>>::default());
+    let (normal, robust) = (Pthread::boxed(true, false), Pthread::boxed(true, true));
+    let (ours, raw_sync) = (Lock::new().expect("a lock"), RawSync::leaked());
+    let mut g = Rounds::new("lock/uncontended", CHECK);
+    add(&mut g, "polyproc Lock", &ours);
+    add(&mut g, "polyproc RawLock", &raw.0);
+    add(&mut g, "floor: CAS + store", &floor.0);
+    add(&mut g, "parking_lot (threads)", &parking.0);
+    add(&mut g, "std (threads)", &std.0);
+    add(&mut g, "glibc normal", &normal.0);
+    add(&mut g, "glibc robust", &robust.0);
+    add(&mut g, "raw_sync", &raw_sync);
+    g.measure(c);
 }
 
 /// Steps of other work between two calls: about 100 ns.
 const WORK: u32 = 100;
 
-fn contended(c: &mut Criterion) {
-    let fighters = Fighters::start();
-    for (name, work) in [("lock/contended by 2", 0), ("lock/contended by 2, work between", WORK)] {
-        let mut g = c.benchmark_group(name);
-        g.throughput(Throughput::Elements(1));
-        fight(&mut g, "polyproc, processes", |n| fighters.run(Which::Polyproc, n, work));
-        fight(&mut g, "pthread robust, processes", |n| fighters.run(Which::Robust, n, work));
-        let lock = polyproc::Lock::new().expect("a lock");
-        fight(&mut g, "polyproc, threads", |n| between_threads(&lock, n, work));
-        let lock = Line::<parking_lot::Mutex<()>>::default();
-        fight(&mut g, "parking_lot, threads", |n| between_threads(&lock.0, n, work));
-        let lock = Line::<std::sync::Mutex<()>>::default();
-        fight(&mut g, "std, threads", |n| between_threads(&lock.0, n, work));
-        g.finish();
+fn contended(c: &mut Criterion, even: &mut Criterion<Evenness>) {
+    let fighters = &Fighters::start(4);
+    let (ours, parking) = (Lock::new().expect("a lock"), Line::<parking_lot::Mutex<()>>::default());
+    let std = Line::<std::sync::Mutex<()>>::default();
+    // With more workers than CPUs, evenness is a matter of many turns of the scheduler.
+    let (short, long) = (Duration::from_millis(15), Duration::from_millis(150));
+    for (name, even_name, workers, run, work) in [
+        ("lock/by 2, hammered", "lock evenness/by 2, hammered", 2, short, 0),
+        ("lock/by 2, work between", "lock evenness/by 2, work between", 2, short, WORK),
+        ("lock/by 4, hammered", "lock evenness/by 4, hammered", 4, long, 0),
+        ("lock/by 4, work between", "lock evenness/by 4, work between", 4, long, WORK),
+    ] {
+        let between = |which| move |n| outcome(workers, || fighters.run(workers, which, n, work));
+        let mut g = Rounds::new(name, CHECK).run_for(run).best_of(1);
+        g.rival("polyproc, processes", between(Which::Polyproc));
+        g.rival("glibc robust, processes", between(Which::Robust));
+        g.rival("glibc normal, processes", between(Which::Normal));
+        g.rival("raw_sync, processes", between(Which::RawSync));
+        g.rival("polyproc, threads", |n| outcome(workers, || between_threads(workers, &ours, n, work)));
+        g.rival("parking_lot, threads", |n| outcome(workers, || between_threads(workers, &parking.0, n, work)));
+        g.rival("std, threads", |n| outcome(workers, || between_threads(workers, &std.0, n, work)));
+        g.measure_both(c, Some((&mut *even, even_name)));
     }
 }
 
-/// Both workers together until the counter is at `n`, and how even they came off in the larger half of the runs.
-fn fight(g: &mut BenchmarkGroup<'_, WallTime>, name: &str, run: impl Fn(u64) -> Contest) {
-    let _ = run(1000); // checks that it excludes
-    let mut contests: Vec<(u64, f64)> = Vec::new();
-    g.bench_function(name, |b| {
-        b.iter_custom(|n| {
-            let contest = run(n);
-            contests.push((n, contest.fairness()));
-            contest.time
-        });
-    });
-    contests.sort_by_key(|c| c.0);
-    let mut fairness: Vec<f64> = contests[contests.len() / 2..].iter().map(|c| c.1).collect();
-    fairness.sort_by(f64::total_cmp);
-    if let Some(median) = fairness.get(fairness.len() / 2) {
-        println!("{name}: slower worker / faster worker = {median:.2}");
-    }
+fn outcome(workers: usize, contest: impl Fn() -> Contest) -> Outcome {
+    let Contest { time, evenness, .. } = undisturbed(workers, contest);
+    Outcome { time, evenness: Some(evenness) }
 }

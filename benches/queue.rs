@@ -1,59 +1,86 @@
-//! Queues: streams from one to another, a put and a get in one thread, round trips:
+//! Queues: streams from one to another, round trips, large messages, and a put and a get in one thread:
 //! `cargo bench -p polyproc-benches --bench queue`.
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::Criterion;
 use polyproc::Queue;
-use polyproc_benches::queue::{CAPACITY, Item, Partner, Record, Stream, Trip, threads};
+use polyproc_benches::partner::{Partner, Stream, Trip};
+use polyproc_benches::pool::timed;
+use polyproc_benches::queue::{CAPACITY, Item, Record, copy_in_and_out, threads};
+use polyproc_benches::rounds::Rounds;
 use std::hint::black_box;
 use std::time::Duration;
 
 fn main() {
-    polyproc::init();
-    let mut c = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-        .configure_from_args();
+    polyproc_benches::begin();
+    let mut c = Criterion::default().configure_from_args();
     let partner = Partner::start();
     streams(&mut c, &partner);
-    pairs(&mut c);
     round_trips(&mut c, &partner);
+    large(&mut c, &partner);
+    pairs(&mut c);
     c.final_summary();
 }
 
-/// A stream of so many items or round trips is checked before anything is measured.
+/// A stream of so many items, or so many round trips, is checked before anything is measured.
 const CHECK: u64 = 3000;
 
-fn custom(g: &mut BenchmarkGroup<'_, WallTime>, name: &str, run: impl Fn(u64) -> Duration) {
-    let _ = run(CHECK);
-    g.bench_function(name, |b| b.iter_custom(&run));
+fn streams(c: &mut Criterion, partner: &Partner) {
+    let between = |what| move |n| partner.stream(what, n);
+
+    let mut g = Rounds::new("queue/stream of u64", CHECK);
+    g.rival("polyproc, processes", between(Stream::Numbers));
+    g.rival("polyproc, threads", threads::polyproc::<u64>);
+    g.rival("crossbeam-channel, threads", threads::crossbeam_channel::<u64>);
+    g.rival("crossbeam ArrayQueue, threads, spins", threads::array_queue::<u64>);
+    g.rival("rtrb, threads, spins", threads::rtrb::<u64>);
+    g.rival("pipe, processes", between(Stream::Pipe(8)));
+    g.measure(c);
+
+    let mut g = Rounds::new("queue/stream of 64 bytes", CHECK);
+    g.rival("polyproc [u64; 8], processes", between(Stream::Arrays));
+    g.rival("polyproc (u64, String), processes", between(Stream::Records));
+    g.rival("polyproc Vec<u8>, processes", between(Stream::Bytes));
+    g.rival("crossbeam-channel [u64; 8], threads", threads::crossbeam_channel::<[u64; 8]>);
+    g.rival("crossbeam-channel (u64, String), threads", threads::crossbeam_channel::<Record>);
+    g.rival("crossbeam ArrayQueue [u64; 8], threads, spins", threads::array_queue::<[u64; 8]>);
+    g.rival("rtrb [u64; 8], threads, spins", threads::rtrb::<[u64; 8]>);
+    g.rival("pipe, processes", between(Stream::Pipe(64)));
+    g.measure(c);
 }
 
-fn streams(c: &mut Criterion, partner: &Partner) {
-    let mut g = c.benchmark_group("queue/stream of u64");
-    g.throughput(Throughput::Elements(1));
-    custom(&mut g, "polyproc, processes", |n| partner.stream(Stream::Numbers, n));
-    custom(&mut g, "polyproc, threads", threads::polyproc::<u64>);
-    custom(&mut g, "crossbeam_channel, threads", threads::crossbeam_channel::<u64>);
-    custom(&mut g, "crossbeam ArrayQueue, threads, spins", threads::array_queue::<u64>);
-    custom(&mut g, "rtrb, threads, spins", threads::rtrb::<u64>);
-    custom(&mut g, "Unix pipe, processes", |n| partner.stream(Stream::Pipe, n));
-    g.finish();
+fn round_trips(c: &mut Criterion, partner: &Partner) {
+    let awake = |how| move |n| partner.round_trips(how, n, Duration::ZERO);
+    let mut g = Rounds::new("queue/round trip of u64, both awake", 300).run_for(Duration::from_millis(1));
+    g.rival("polyproc, processes", awake(Trip::Queues));
+    g.rival("crossbeam-channel, threads", threads::crossbeam_round_trips);
+    g.rival("pipe, processes", awake(Trip::Pipes));
+    g.rival("floor: spin on a word, processes", awake(Trip::Spin));
+    g.measure(c);
 
-    let mut g = c.benchmark_group("queue/stream of 64 bytes");
-    g.throughput(Throughput::Elements(1));
-    custom(&mut g, "polyproc serde, processes", |n| partner.stream(Stream::Records, n));
-    custom(&mut g, "polyproc Vec<u8>, processes", |n| partner.stream(Stream::Bytes, n));
-    custom(&mut g, "polyproc serde, threads", threads::polyproc::<Record>);
-    custom(&mut g, "crossbeam_channel [u8; 64], threads", threads::crossbeam_channel::<[u8; 64]>);
-    custom(&mut g, "crossbeam_channel Vec<u8>, threads", threads::crossbeam_channel::<Vec<u8>>);
-    custom(&mut g, "rtrb [u8; 64], threads, spins", threads::rtrb::<[u8; 64]>);
-    g.finish();
+    let asleep = |how| move |n| partner.round_trips(how, n, Duration::from_micros(150));
+    let mut g = Rounds::new("queue/round trip of u64, one asleep", 30).run_for(Duration::from_millis(1)).best_of(5);
+    g.rival("polyproc, processes", asleep(Trip::Queues));
+    g.rival("pipe, processes", asleep(Trip::Pipes));
+    g.rival("floor: futex, processes", asleep(Trip::Futex));
+    g.measure(c);
+}
+
+fn large(c: &mut Criterion, partner: &Partner) {
+    for (name, size) in [("queue/messages of 64 KiB", 1 << 16), ("queue/messages of 1 MiB", 1 << 20)] {
+        let mut g = Rounds::new(name, 20).run_for(Duration::from_millis(4));
+        g.rival("polyproc Vec<u8>, processes", |n| partner.stream(Stream::Large(size), n));
+        g.rival("pipe, processes", |n| partner.stream(Stream::Pipe(size), n));
+        g.rival("floor: memcpy in and out", |n| copy_in_and_out(size, n));
+        g.measure(c);
+    }
 }
 
 /// A put and a get in one thread: what they cost where no cache line travels.
 fn pairs(c: &mut Criterion) {
-    let mut g = c.benchmark_group("queue/put + get");
+    fn pair<I: Item>(g: &mut Rounds<'_>, name: &'static str, through: impl Fn(I) -> I + 'static) {
+        g.rival(name, move |n| timed(n, |i| assert_eq!(through(black_box(I::of(i))).number(), i)));
+    }
+    let mut g = Rounds::new("queue/put + get", CHECK);
     pair(&mut g, "polyproc u64", {
         let q = Queue::bounded(CAPACITY).expect("a queue");
         move |i: u64| {
@@ -61,7 +88,7 @@ fn pairs(c: &mut Criterion) {
             q.get().expect("got")
         }
     });
-    pair(&mut g, "crossbeam_channel u64", {
+    pair(&mut g, "crossbeam-channel u64", {
         let (tx, rx) = crossbeam_channel::bounded(CAPACITY);
         move |i: u64| {
             tx.send(i).expect("sent");
@@ -75,35 +102,19 @@ fn pairs(c: &mut Criterion) {
             q.pop().expect("an item")
         }
     });
-    pair(&mut g, "polyproc serde 64 B", {
+    pair(&mut g, "polyproc [u64; 8]", {
         let q = Queue::bounded(CAPACITY).expect("a queue");
-        move |i: Record| {
+        move |i: [u64; 8]| {
             q.put(i).expect("put");
             q.get().expect("got")
         }
     });
-    pair(&mut g, "crossbeam_channel [u8; 64]", {
+    pair(&mut g, "crossbeam-channel [u64; 8]", {
         let (tx, rx) = crossbeam_channel::bounded(CAPACITY);
-        move |i: [u8; 64]| {
+        move |i: [u64; 8]| {
             tx.send(i).expect("sent");
             rx.recv().expect("received")
         }
     });
-    g.finish();
-}
-
-fn pair<I: Item>(g: &mut BenchmarkGroup<'_, WallTime>, name: &str, through: impl Fn(I) -> I) {
-    for i in 0..CHECK {
-        assert_eq!(through(I::of(i)).number(), i);
-    }
-    g.bench_function(name, |b| b.iter(|| through(black_box(I::of(7))).number()));
-}
-
-fn round_trips(c: &mut Criterion, partner: &Partner) {
-    let mut g = c.benchmark_group("queue/round trip of u64, both awake");
-    custom(&mut g, "polyproc, processes", |n| partner.round_trips(Trip::Queues, n, Duration::ZERO));
-    custom(&mut g, "crossbeam_channel, threads", threads::crossbeam_round_trips);
-    custom(&mut g, "floor: spin on a word, processes", |n| partner.round_trips(Trip::Spin, n, Duration::ZERO));
-    custom(&mut g, "floor: futex, processes", |n| partner.round_trips(Trip::Futex, n, Duration::ZERO));
-    g.finish();
+    g.measure(c);
 }

@@ -1,6 +1,6 @@
 //! A few words that the processes of a bench share: to start together, to count, and the floors of the rivals.
 
-use crate::lock::Pthread;
+use crate::lock::{Pthread, RawSync, RawSyncBytes};
 use polyproc::parts::shm::{Family, Kind};
 use polyproc::parts::sys::atomic::{AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire};
 
@@ -23,6 +23,10 @@ pub struct Page {
     pub pong: Line<AtomicU32>,
     /// glibc's robust mutex, process-shared.
     pub robust: Line<Pthread>,
+    /// … and the one that nobody can repair.
+    pub normal: Line<Pthread>,
+    /// raw_sync's.
+    pub raw_sync: Line<RawSyncBytes>,
 }
 
 impl Page {
@@ -40,6 +44,8 @@ impl Page {
         let _ = block.into_ref(); // never freed
         let page = Self::at(offset);
         page.robust.0.init(true, true);
+        page.normal.0.init(true, false);
+        let _ = RawSync::create(&page.raw_sync.0);
         (page, offset)
     }
 
@@ -54,7 +60,7 @@ impl Page {
             family.at(offset, size_of::<Self>() as u64).expect("the page is in the family's memory").cast::<Self>();
         assert!(page.is_aligned(), "a page is aligned");
         // SAFETY: mapped for as long as the process lives, never freed, and every bit pattern is a page of atomics; the
-        // mutex is glibc's, for which zero bytes are a mutex too.
+        // mutexes are glibc's, for which zero bytes are a mutex too.
         unsafe { &*page }
     }
 }

@@ -1,29 +1,21 @@
-//! The queues: streams, round trips, and a process at the other end.
+//! What is sent through queues, and streams between two threads. Those between processes: [`partner`](crate::partner).
 
 use crate::cpu::pin;
-use crate::helper::{Helper, Orders};
-use crate::page::{Line, Page, meet};
+use crate::page::{Line, meet};
+use core::hint::black_box;
 use core::time::Duration;
-use polyproc::parts::sys::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use polyproc::Queue;
+use polyproc::parts::sys::atomic::AtomicU32;
 use polyproc::parts::sys::deadline::now_ns;
-use polyproc::parts::sys::futex;
-use polyproc::{Deadline, Queue};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io::{BufReader, PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
+use serde::{Deserialize, Serialize};
 
 /// Items that a queue holds, in all streams.
 pub const CAPACITY: usize = 1024;
+/// … and large ones.
+pub const LARGE_CAPACITY: usize = 8;
 
-/// 64 bytes that are no primitive: they go through serde.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    number: u64,
-    values: [f64; 7],
-}
+/// 64 bytes that go through serde and own memory: a number and 56 bytes of text.
+pub type Record = (u64, String);
 
 /// What can be in a stream: made from its number, and checked by it at the other end.
 pub trait Item: Send + 'static {
@@ -44,44 +36,73 @@ impl Item for u64 {
     }
 }
 
-impl Item for Record {
+impl Item for [u64; 8] {
     #[inline]
-    fn of(number: u64) -> Self {
-        Self { number, values: [0.5; 7] }
+    fn of(n: u64) -> Self {
+        [n; 8]
     }
     #[inline]
     fn number(&self) -> u64 {
-        self.number
+        self[7]
     }
 }
 
-impl Item for [u8; 64] {
+impl Item for Record {
     #[inline]
     fn of(n: u64) -> Self {
-        let mut bytes = [0; 64];
-        bytes[..8].copy_from_slice(&n.to_le_bytes());
-        bytes
+        (n, "A hundred characters would not make this text any wiser.".to_owned())
     }
     #[inline]
     fn number(&self) -> u64 {
-        u64::from_le_bytes(*self.first_chunk().expect("64 bytes"))
+        assert_eq!(self.1.len(), 56, "the text came");
+        self.0
     }
 }
 
 impl Item for Vec<u8> {
     #[inline]
     fn of(n: u64) -> Self {
-        <[u8; 64]>::of(n).to_vec()
+        message(64, n)
     }
     #[inline]
     fn number(&self) -> u64 {
-        u64::from_le_bytes(*self.first_chunk().expect("64 bytes"))
+        number_of(self, 64)
     }
 }
 
-/// Gets `n` items; the sum of their numbers, and when the last one came.
-fn sink<I: Item>(n: u64, mut get: impl FnMut() -> I) -> Arrival {
-    let sum = (0..n).fold(0_u64, |sum, _| sum.wrapping_add(get().number()));
+/// A message of that size: its number is at both ends.
+///
+/// # Panics
+/// If it is smaller than two numbers.
+#[must_use]
+pub fn message(size: usize, n: u64) -> Vec<u8> {
+    let mut bytes = vec![0x5a; size];
+    *bytes.first_chunk_mut().expect("room for a number") = n.to_le_bytes();
+    *bytes.last_chunk_mut().expect("room for a number") = n.to_le_bytes();
+    bytes
+}
+
+/// The number of a message.
+///
+/// # Panics
+/// If it is no message of that size.
+#[must_use]
+pub fn number_of(message: &[u8], size: usize) -> u64 {
+    assert_eq!(message.len(), size, "all of it came");
+    let first = message.first_chunk().expect("room for a number");
+    assert_eq!(Some(first), message.last_chunk(), "both ends are of one message");
+    u64::from_le_bytes(*first)
+}
+
+/// Messages of that size, ready to be sent.
+#[must_use]
+pub fn messages(size: usize, n: u64) -> Vec<Vec<u8>> {
+    (0..n).map(|i| message(size, i)).collect()
+}
+
+/// Gets `n` items, each by its number; their sum, and when the last one came.
+pub(crate) fn sink(n: u64, mut get: impl FnMut() -> u64) -> Arrival {
+    let sum = (0..n).fold(0_u64, |sum, _| sum.wrapping_add(get()));
     Arrival { sum, end: now_ns() }
 }
 
@@ -93,21 +114,26 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// The answer to what is no stream.
+    pub(crate) fn now() -> Self {
+        Self { sum: 0, end: now_ns() }
+    }
+
     /// The time since `start`, if the numbers 0 to `n` came.
-    fn after(self, start: u64, n: u64) -> Duration {
+    pub(crate) fn after(self, start: u64, n: u64) -> Duration {
         assert_eq!(self.sum, (0..n).fold(0, u64::wrapping_add), "all items came");
         Duration::from_nanos(self.end - start)
     }
 }
 
 /// A stream of `n` items from this thread to another one.
-pub fn between_threads<I: Item>(n: u64, mut put: impl FnMut(I), get: impl FnMut() -> I + Send) -> Duration {
+pub fn between_threads<I: Item>(n: u64, mut put: impl FnMut(I), mut get: impl FnMut() -> I + Send) -> Duration {
     let arrived = Line(AtomicU32::new(0));
     std::thread::scope(|s| {
         let getter = s.spawn(|| {
             let _pinned = pin(1);
             meet(&arrived.0, 2);
-            sink(n, get)
+            sink(n, || get().number())
         });
         let _pinned = pin(0);
         meet(&arrived.0, 2);
@@ -217,210 +243,25 @@ pub mod threads {
     }
 }
 
-/// What is sent in a stream between processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stream {
-    /// `Queue<u64>`.
-    Numbers,
-    /// `Queue<Vec<u8>>`, 64 bytes each: they do not fit a slot and take a block.
-    Bytes,
-    /// `Queue<Record>`: 64 bytes by serde.
-    Records,
-    /// A Unix pipe: one `write` of eight bytes for each item, one `read` of up to 64 KiB.
-    Pipe,
-}
-
-/// How a number comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Trip {
-    /// Through two `Queue<u64>`.
-    Queues,
-    /// The floor of those who sleep: two futex words.
-    Futex,
-    /// The floor: two words that are spun on.
-    Spin,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Order {
-    Stream(Stream, u64),
-    Trips(Trip, u64),
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Queues {
-    numbers: Queue<u64>,
-    back: Queue<u64>,
-    bytes: Queue<Vec<u8>>,
-    records: Queue<Record>,
-    place: u64,
-    /// Where the child finds the reading end: pipes are not inherited.
-    pipe: String,
-}
-
-/// A process at the other end of queues, of a pipe, and of two words.
-#[derive(Debug)]
-pub struct Partner {
-    helper: Helper<Order, Arrival>,
-    queues: Queues,
-    page: &'static Page,
-    pipe: PipeWriter,
-}
-
-impl Partner {
-    /// Starts the process.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
-    pub fn start() -> Self {
-        fn queue<T: Serialize + DeserializeOwned + 'static>() -> Queue<T> {
-            Queue::bounded(CAPACITY).expect("a queue")
-        }
-        let (page, place) = Page::create();
-        let (reader, pipe) = std::io::pipe().expect("a pipe");
-        let path = format!("/proc/{}/fd/{}", std::process::id(), reader.as_raw_fd());
-        let queues = Queues { numbers: queue(), back: queue(), bytes: queue(), records: queue(), place, pipe: path };
-        let helper = Helper::start(partner, queues.clone());
-        helper.order(Order::Stream(Stream::Numbers, 0)); // it has opened the pipe when it answers
-        meet(&page.arrived.0, 2);
-        let _ = helper.answer();
-        Self { helper, queues, page, pipe }
-    }
-
-    /// A stream of `n` items to the other process.
-    ///
-    /// # Panics
-    /// If an item is lost.
-    #[must_use]
-    pub fn stream(&self, what: Stream, n: u64) -> Duration {
-        let Queues { numbers, bytes, records, .. } = &self.queues;
-        let _pinned = pin(0);
-        self.page.arrived.0.store(0, Relaxed);
-        self.helper.order(Order::Stream(what, n));
-        meet(&self.page.arrived.0, 2);
-        let start = now_ns();
-        match what {
-            Stream::Numbers => (0..n).for_each(|i| numbers.put(i).expect("put")),
-            Stream::Bytes => (0..n).for_each(|i| bytes.put(Item::of(i)).expect("put")),
-            Stream::Records => (0..n).for_each(|i| records.put(Item::of(i)).expect("put")),
-            Stream::Pipe => {
-                let mut pipe = &self.pipe;
-                (0..n).for_each(|i| pipe.write_all(&i.to_le_bytes()).expect("written"));
-            }
-        }
-        self.helper.answer().after(start, n)
-    }
-
-    /// `n` round trips, one after the other. Before each, this process keeps itself busy for `pause`, so that the other one
-    /// falls asleep; the pause is not counted.
-    ///
-    /// # Panics
-    /// If another number comes back.
-    #[must_use]
-    pub fn round_trips(&self, how: Trip, n: u64, pause: Duration) -> Duration {
-        let _pinned = pin(0);
-        let (ping, pong) = (&self.page.ping.0, &self.page.pong.0);
-        ping.store(0, Relaxed);
-        pong.store(0, Relaxed);
-        self.page.arrived.0.store(0, Relaxed);
-        self.helper.order(Order::Trips(how, n));
-        meet(&self.page.arrived.0, 2);
-        let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
-        let trip = |i: u64| match how {
-            Trip::Queues => {
-                self.queues.numbers.put(i).expect("put");
-                assert_eq!(self.queues.back.get().expect("got"), i);
-            }
-            Trip::Futex => {
-                say(ping, low(i));
-                hear(pong, low(i));
-            }
-            Trip::Spin => {
-                ping.store(low(i), Release);
-                spin(pong, low(i));
-            }
-        };
-        let time = if pause == 0 {
-            let start = now_ns();
-            (1..=n).for_each(trip);
-            now_ns() - start
-        } else {
-            let timed = |i| {
-                let start = now_ns();
-                while now_ns() - start < pause {
-                    core::hint::spin_loop();
-                }
-                let start = now_ns();
-                trip(i);
-                now_ns() - start
-            };
-            (1..=n).map(timed).sum()
-        };
-        let _ = self.helper.answer();
-        Duration::from_nanos(time)
-    }
-}
-
-fn partner(orders: Orders<Order>, answers: Queue<Arrival>, queues: Queues) {
-    let Queues { numbers, back, bytes, records, place, pipe } = queues;
-    let (page, _pinned) = (Page::at(place), pin(1));
-    let mut pipe = BufReader::with_capacity(1 << 16, std::fs::File::open(pipe).expect("the pipe is there"));
-    while let Ok(Some(order)) = orders.get() {
-        meet(&page.arrived.0, 2);
-        let answer = match order {
-            Order::Stream(Stream::Numbers, n) => sink(n, || numbers.get().expect("got")),
-            Order::Stream(Stream::Bytes, n) => sink(n, || bytes.get().expect("got")),
-            Order::Stream(Stream::Records, n) => sink(n, || records.get().expect("got")),
-            Order::Stream(Stream::Pipe, n) => sink(n, || {
-                let mut number = [0; 8];
-                pipe.read_exact(&mut number).expect("read");
-                u64::from_le_bytes(number)
-            }),
-            Order::Trips(Trip::Queues, n) => {
-                for _ in 0..n {
-                    back.put(numbers.get().expect("got")).expect("put");
-                }
-                Arrival { sum: 0, end: now_ns() }
-            }
-            Order::Trips(how, n) => {
-                for i in (1..=n).map(low) {
-                    if how == Trip::Futex {
-                        hear(&page.ping.0, i);
-                        say(&page.pong.0, i);
-                    } else {
-                        spin(&page.ping.0, i);
-                        page.pong.0.store(i, Release);
-                    }
-                }
-                Arrival { sum: 0, end: now_ns() }
-            }
-        };
-        answers.put(answer).expect("an answer is put");
-    }
-}
-
-/// The floor of waking somebody: a store and a system call.
-fn say(word: &AtomicU32, n: u32) {
-    word.store(n, Release);
-    futex::wake(word, 1);
-}
-
-/// The floor of sleeping: no look before the system call.
-fn hear(word: &AtomicU32, n: u32) {
-    loop {
-        let _ = futex::wait(word, n.wrapping_sub(1), Deadline::NEVER);
-        if word.load(Acquire) == n {
-            return;
-        }
-    }
-}
-
-fn spin(word: &AtomicU32, n: u32) {
-    until(|| (word.load(Acquire) == n).then_some(()));
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "trips are counted modulo 2^32")]
-fn low(n: u64) -> u32 {
-    n as u32
+/// The floor of large messages: each is copied into one of a few slots and out of it again, in one thread.
+///
+/// # Panics
+/// If a message is lost.
+#[must_use]
+pub fn copy_in_and_out(size: usize, n: u64) -> Duration {
+    let messages = messages(size, n);
+    let mut slots = vec![vec![0_u8; size]; LARGE_CAPACITY];
+    let mut out = vec![0_u8; size];
+    let _pinned = pin(0);
+    let start = now_ns();
+    let arrival = {
+        let mut next = messages.into_iter().zip((0..LARGE_CAPACITY).cycle());
+        sink(n, || {
+            let (message, slot) = next.next().expect("so many");
+            slots[slot].copy_from_slice(&message);
+            out.copy_from_slice(black_box(&slots[slot]));
+            number_of(black_box(&out), size)
+        })
+    };
+    arrival.after(start, n)
 }

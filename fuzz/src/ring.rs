@@ -38,7 +38,7 @@ fn play<const WIDTH: usize, const N: usize>(input: &mut Input<'_>, capacity: usi
             1 => drop(ring.put(me, &[input.word(); N])),
             2 => drop(ring.get(&mut [0], |_| odd, |payload, read| take(payload, read))),
             3 => {
-                let dead = |owner: Owner| (owner.slot() % 2 == 0) == odd;
+                let dead = |owner: Owner| owner.slot().is_multiple_of(2) == odd;
                 let _ = ring.get(&mut [0; N], dead, |payload, read| take(payload, read));
             }
             4 => {
