@@ -69,6 +69,7 @@ fn large(c: &mut Criterion, partner: &Partner) {
     for (name, size) in [("queue/messages of 64 KiB", 1 << 16), ("queue/messages of 1 MiB", 1 << 20)] {
         let mut g = Rounds::new(name, 20).run_for(Duration::from_millis(4));
         g.rival("polyproc Vec<u8>, processes", |n| partner.stream(Stream::Large(size), n));
+        g.rival("polyproc Buffer, processes", |n| partner.stream(Stream::Buffers(size), n));
         g.rival("pipe, processes", |n| partner.stream(Stream::Pipe(size), n));
         g.rival("floor: memcpy in and out", |n| copy_in_and_out(size, n));
         g.measure(c);

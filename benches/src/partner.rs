@@ -4,6 +4,7 @@ use crate::cpu::pin;
 use crate::helper::{Helper, Orders};
 use crate::page::{Page, meet};
 use crate::queue::{Arrival, CAPACITY, Item, LARGE_CAPACITY, Record, messages, number_of, sink, until};
+use core::hint::black_box;
 use core::time::Duration;
 use polyproc::parts::sys::atomic::{
     AtomicU32,
@@ -11,7 +12,7 @@ use polyproc::parts::sys::atomic::{
 };
 use polyproc::parts::sys::deadline::now_ns;
 use polyproc::parts::sys::futex;
-use polyproc::{Deadline, Queue};
+use polyproc::{Buffer, Deadline, Queue};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{BufReader, PipeReader, PipeWriter, Read, Write};
@@ -30,6 +31,9 @@ pub enum Stream {
     Bytes,
     /// `Queue<Vec<u8>>`, so many bytes each; the sender has them ready and gives them away, the receiver gets vectors.
     Large(usize),
+    /// `Queue<Buffer>`, so many bytes each; the sender copies what it has ready into each, the receiver reads a byte of every
+    /// cache line where it lies.
+    Buffers(usize),
     /// A Unix pipe: one `write` of so many bytes for each item, `read`s of up to 64 KiB into a buffer.
     Pipe(usize),
 }
@@ -61,6 +65,7 @@ struct Ends {
     records: Queue<Record>,
     bytes: Queue<Vec<u8>>,
     large: Queue<Vec<u8>>,
+    buffers: Queue<Buffer>,
     place: u64,
     /// Where the child finds its ends of the pipes, which are not inherited.
     pipes: [String; 2],
@@ -97,6 +102,7 @@ impl Partner {
             records: queue(),
             bytes: queue(),
             large: Queue::bounded(LARGE_CAPACITY).expect("a queue"),
+            buffers: Queue::bounded(LARGE_CAPACITY).expect("a queue"),
             place,
             pipes: [path(&its_reader), path(&its_writer)],
         };
@@ -118,7 +124,7 @@ impl Partner {
         }
         let _pinned = pin(0);
         let ready = match what {
-            Stream::Large(size) => messages(size, n),
+            Stream::Large(size) | Stream::Buffers(size) => messages(size, n),
             Stream::Pipe(size) if size > 8 => messages(size, n),
             _ => Vec::new(),
         };
@@ -133,6 +139,10 @@ impl Partner {
             Stream::Records => send(&self.ends.records, n),
             Stream::Bytes => send(&self.ends.bytes, n),
             Stream::Large(_) => ready.into_iter().for_each(|m| self.ends.large.put(m).expect("put")),
+            Stream::Buffers(_) => ready.iter().for_each(|m| {
+                let buffer = Buffer::copy_of(m).expect("a buffer");
+                self.ends.buffers.put(buffer).expect("put");
+            }),
             Stream::Pipe(8) => (0..n).for_each(|i| pipe.write_all(&i.to_le_bytes()).expect("written")),
             Stream::Pipe(_) => ready.iter().for_each(|m| pipe.write_all(m).expect("written")),
         }
@@ -209,6 +219,11 @@ fn partner(orders: Orders<Order>, answers: Queue<Arrival>, ends: Ends) {
             Order::Stream(Stream::Records, n) => all(&ends.records, n),
             Order::Stream(Stream::Bytes, n) => all(&ends.bytes, n),
             Order::Stream(Stream::Large(size), n) => sink(n, || number_of(&ends.large.get().expect("got"), size)),
+            Order::Stream(Stream::Buffers(size), n) => sink(n, || {
+                let buffer = ends.buffers.get().expect("got");
+                black_box(buffer.iter().step_by(64).fold(0_u8, |sum, byte| sum.wrapping_add(*byte)));
+                number_of(&buffer, size)
+            }),
             Order::Stream(Stream::Pipe(8), n) => sink(n, || read_number(&mut pipe)),
             Order::Stream(Stream::Pipe(size), n) => {
                 let mut message = vec![0; size];
