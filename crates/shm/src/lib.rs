@@ -21,12 +21,12 @@ mod sweep;
 
 pub use block::Block;
 pub use codec::Codec;
-pub use error::ShmError;
+pub use error::{MessageError, ShmError};
 pub use family::{BOOT_ENV, Boot, Family, ParseBootError};
 pub use functions::Entry;
 pub use ids::{BlockRef, Participant, ProcessId};
 pub use kind::{Kind, KindHooks, register_kind};
-pub use message::{Message, MessageError};
+pub use message::Message;
 pub use object::Object;
 pub use stats::Stats;
 pub use sweep::Reclaimed;
