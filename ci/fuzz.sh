@@ -27,7 +27,7 @@ if ((seconds == 0)); then
 fi
 shift
 targets=("$@")
-((${#targets[@]} > 0)) || mapfile -t targets < <(cd fuzz/fuzz_targets && ls -- *.rs | sed 's/\.rs$//')
+((${#targets[@]} > 0)) || mapfile -t targets < <(basename -s .rs fuzz/fuzz_targets/*.rs)
 for name in "${targets[@]}"; do
     step "fuzz $name for $seconds s" fuzz "$name" "$seconds"
 done

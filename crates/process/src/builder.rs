@@ -14,6 +14,7 @@ use polyproc_sys::process::{Lifeline, boot::program, spawn_self};
 use serde::{Serialize, de::DeserializeOwned};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Termination;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ impl Builder {
         Self { name: None, env: Vec::new(), handshake: HANDSHAKE }
     }
 
-    /// Names the child; by default it is `Process-1` and so on. Without NUL characters, or the spawn fails.
+    /// Names the child; by default it is `Process-1` and so on. With a NUL character the spawn is [`ProcessError::Nul`].
     ///
     /// ```
     /// # use polyproc_process::Process;
@@ -112,6 +113,13 @@ impl Builder {
     {
         if !boot::is_initialised() {
             return Err(ProcessError::NotInitialised);
+        }
+        let has_nul = |text: &OsStr| text.as_bytes().contains(&0);
+        if self.name.as_ref().is_some_and(|name| has_nul(name.as_ref())) {
+            return Err(ProcessError::Nul("name"));
+        }
+        if self.env.iter().any(|(name, value)| has_nul(name) || has_nul(value)) {
+            return Err(ProcessError::Nul("environment"));
         }
         registry::reap_the_dropped();
         let family = Family::get()?;

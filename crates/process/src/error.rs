@@ -30,11 +30,14 @@ pub enum ProcessError {
     },
     /// The function's code does not lie in the program itself but in a shared library, which each process loads
     /// somewhere else.
-    #[error("the code of {function} is not part of the program's own file")]
+    #[error("the code of {function} is not part of the program's own file: call it from a function of the program")]
     NotInProgram {
         /// The type of the function.
         function: &'static str,
     },
+    /// The child's name or a variable of its environment holds a NUL character, with which no process can start.
+    #[error("the {0} of a child process holds a NUL character: leave it out")]
+    Nul(&'static str),
     /// The arguments could not be encoded, or there is no memory for them.
     #[error("the arguments cannot be sent: {0}")]
     Arguments(#[from] MessageError),
@@ -62,7 +65,7 @@ pub enum ProcessError {
         pid: u32,
     },
     /// This process is a fork of the one that started the child: it cannot wait for it.
-    #[error("process {pid} is not a child of this process")]
+    #[error("process {pid} is not a child of this process: only the process that started it can wait for it")]
     NotOurChild {
         /// The process.
         pid: u32,
@@ -102,10 +105,14 @@ impl core::fmt::Display for NotStarted {
         f.write_str(match self {
             Self::Ended => "it ended before it called init(), which belongs first in main",
             Self::TimedOut => "it did not call init() in time, which belongs first in main",
-            Self::NoFamily => "it could not join the family's memory",
+            Self::NoFamily => {
+                "it could not join the family's memory: is it in another pid namespace, or short of address space?"
+            }
             Self::NoLifeline => "it could not open the pipe that ends it with its parent: does it run as another user?",
-            Self::NoFunction => "it did not find its function",
-            Self::BadArguments => "it could not decode its arguments",
+            Self::NoFunction => "it did not find its function: the family's memory was written over",
+            Self::BadArguments => {
+                "it could not decode its arguments: Serialize and Deserialize must agree, without untagged, flatten or tag"
+            }
         })
     }
 }

@@ -65,7 +65,8 @@ fn push_serialized<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), M
     let start = bytes.len();
     let unfinished = Unfinished { start, bytes };
     unfinished.bytes.extend_from_slice(&[0; LENGTH]);
-    postcard::serialize_with_flavor(value, End(&mut *unfinished.bytes)).map_err(|e| wrong(e.to_string()))?;
+    postcard::serialize_with_flavor(value, End(&mut *unfinished.bytes))
+        .map_err(|e| MessageError::unencodable::<T>(&e))?;
     let value = start + LENGTH;
     let len = u32::try_from(unfinished.bytes.len() - value).map_err(|_| wrong("it takes 4 GiB or more".to_owned()))?;
     unfinished.bytes[start..value].copy_from_slice(&len.to_le_bytes());
@@ -145,7 +146,7 @@ pub fn take<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, Messa
         Codec::Postcard => match postcard::take_from_bytes(item) {
             Ok((value, [])) => Ok(value),
             Ok(_) => Err(wrong("its bytes go on behind it")),
-            Err(e) => Err(wrong(&e.to_string())),
+            Err(e) => Err(MessageError::undecodable::<T>(&e)),
         },
         codec => Err(wrong(&unknown(codec))),
     }

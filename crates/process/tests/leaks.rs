@@ -128,10 +128,11 @@ fn a_spawn_that_fails_leaves_nothing() {
     let family = Family::get().unwrap();
     Process::spawn(|| {}, ()).unwrap().join().unwrap();
     let before = (descriptors(), blocks());
+    let too_long = "x".repeat(1 << 20); // the kernel takes 128 KiB
     for _ in 0..10 {
         let shared = Handle(Arc::new(Object::create(family, 64, Kind::Value).unwrap()));
         let args = (shared, vec![0; 5000]);
-        let error = Process::builder().name("a\0b").spawn(|_: Handle, _: Vec<u8>| {}, args).unwrap_err();
+        let error = Process::builder().env("LONG", &too_long).spawn(|_: Handle, _: Vec<u8>| {}, args).unwrap_err();
         assert!(error.to_string().starts_with("posix_spawn"), "{error}");
     }
     assert_eq!((descriptors(), blocks()), before);

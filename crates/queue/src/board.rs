@@ -1,7 +1,7 @@
 //! The handle of a task board: what a process pool is built on. The bytes of a cell are [`raw::board`](crate::raw::board).
 
 use crate::contents;
-use crate::error::{BoardError, QueueError};
+use crate::error::{BoardError, QueueError, SCRIBBLED};
 use crate::job::Job;
 use crate::payload::{is_dead, owner};
 use crate::raw::board::{ARGS, Cell, HEAD, INLINE, Phase, Place, WIDTH};
@@ -16,7 +16,7 @@ use polyproc_sys::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use polyproc_sys::spin::Spin;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
 /// Tasks in numbered cells: one process, the poster, fills them; workers take, work, and leave results.
@@ -146,7 +146,7 @@ impl Board {
     /// A board of `cells` empty cells, rounded up to a power of two; about 400 bytes each.
     ///
     /// # Errors
-    /// [`QueueError::Capacity`] for 0 and for more than 65,536 cells; [`QueueError::Shm`] if there is no memory.
+    /// [`QueueError::Cells`] for 0 and for more than 65,536 cells; [`QueueError::Shm`] if there is no memory.
     ///
     /// # Examples
     /// ```
@@ -155,7 +155,7 @@ impl Board {
     /// ```
     pub fn new(cells: usize) -> Result<Self, QueueError> {
         let n = (cells > 0).then(|| cells.checked_next_power_of_two()).flatten().map(|n| n as u64);
-        let n = n.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(cells))?;
+        let n = n.filter(|n| *n <= MOST).ok_or(QueueError::Cells(cells))?;
         contents::register_board();
         let family = Family::get()?;
         let words = family.alloc(n * WORDS as u64 * 8, Kind::Data)?;
@@ -494,6 +494,6 @@ impl<'de> Deserialize<'de> for Board {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         contents::register_board();
         Self::of(message::deserialize_handle(Kind::Board, size_of::<RawBoard>() as u64, deserializer)?)
-            .ok_or_else(|| de::Error::custom("the task board was scribbled over"))
+            .ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))
     }
 }

@@ -2,6 +2,9 @@
 
 use polyproc_shm::{MessageError, ShmError};
 
+/// What a handle says whose object makes no sense.
+pub(crate) const SCRIBBLED: &str = "it was written over by a process that writes where it should not";
+
 /// Why an item was not put; the item is in it.
 ///
 /// ```
@@ -95,7 +98,7 @@ pub enum GetError {
     Broken,
 }
 
-/// Why a queue was not made.
+/// Why a queue, or a board, was not made.
 ///
 /// ```
 /// use polyproc_queue::{Queue, QueueError};
@@ -107,6 +110,9 @@ pub enum QueueError {
     /// A queue holds at least one item and at most 2^24.
     #[error("a queue of capacity {0} cannot be made: ask for 1 to 16777216 items")]
     Capacity(usize),
+    /// A board has at least one cell and at most 65,536.
+    #[error("a board of {0} cells cannot be made: ask for 1 to 65536")]
+    Cells(usize),
     /// The family has no memory left, or this process has not joined it.
     #[error(transparent)]
     Shm(#[from] ShmError),

@@ -1,7 +1,7 @@
 //! The handle of a queue; the bytes are [`RawQueue`] and [`Ring`](crate::raw::Ring).
 
 use crate::contents;
-use crate::error::{GetError, PutError, QueueError};
+use crate::error::{GetError, PutError, QueueError, SCRIBBLED};
 use crate::payload::{cast, claim, is_dead, owner, try_take};
 use crate::raw::Ring;
 use crate::raw::queue::{IN_BLOCK, MOST, NARROW, Parts, RawQueue, WIDE, either};
@@ -12,7 +12,7 @@ use polyproc_shm::{Block, Buffer, Codec, Family, Kind, Message, Object, message}
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
 use polyproc_sys::spin::Spin;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use std::sync::Arc;
 
 /// A first-in-first-out queue between the processes and threads of a family, like `multiprocessing.Queue`.
@@ -482,10 +482,9 @@ impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         contents::register_queue();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
-            .ok_or_else(|| de::Error::custom("the queue was scribbled over"))?;
+            .ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
         if queue.parts.kind != type_hash::<T>() || queue.parts.ring.is_narrow() != is_narrow::<T>() {
-            let text = format!("the queue does not hold items of type {}", core::any::type_name::<T>());
-            return Err(de::Error::custom(text));
+            return Err(message::refuse_handle::<Self, _>("the queue holds items of another type"));
         }
         Ok(queue)
     }

@@ -8,6 +8,7 @@
 //! `len` and the number of handles are in the block's reference.
 
 use crate::block::Block;
+use crate::error::ShmError;
 use crate::holds::Ticket;
 
 const ENTRY: u64 = 16;
@@ -40,11 +41,14 @@ pub(crate) fn write(block: &mut Block, tickets: &[Ticket]) {
     block.set_handles(handles);
 }
 
-/// The tickets of the message in `block`; none if the table does not fit into the block or is another family's.
-pub(crate) fn tickets(block: &Block) -> Vec<Ticket> {
+/// The tickets of the message in `block`; none if the table does not fit into the block.
+///
+/// # Errors
+/// [`ShmError::OtherFamily`].
+pub(crate) fn tickets(block: &Block) -> Result<Vec<Ticket>, ShmError> {
     let n = usize::from(block.handles());
     if n == 0 || block.len() > block.capacity() || size(block.len(), n) > block.capacity() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let read = |i: u64| {
         let at = block.offset() + table(block.len()) + i * 8;
@@ -52,8 +56,9 @@ pub(crate) fn tickets(block: &Block) -> Vec<Ticket> {
         unsafe { block.family().map.pointer(at).cast::<u64>().read() }
     };
     if read(0) != block.family().id() {
-        return Vec::new();
+        return Err(ShmError::OtherFamily);
     }
     #[expect(clippy::cast_possible_truncation, reason = "a generation has 21 bits; another number finds no ticket")]
-    (0..n as u64).map(|i| (read(1 + 2 * i), read(2 + 2 * i) as u32)).collect()
+    let tickets = (0..n as u64).map(|i| (read(1 + 2 * i), read(2 + 2 * i) as u32)).collect();
+    Ok(tickets)
 }

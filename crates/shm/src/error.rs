@@ -1,6 +1,7 @@
-//! What can go wrong with the family's memory.
+//! What can go wrong with the family's memory, and with messages in it.
 
 use crate::ids::BlockRef;
+use crate::kind::Kind;
 use polyproc_sys::SysError;
 
 /// An operation on the family's memory that failed.
@@ -24,7 +25,9 @@ pub enum ShmError {
     #[error("the inherited memory cannot be used: {0}")]
     BadFamily(&'static str),
     /// There is no memory for `asked` bytes: free some, or raise the limit of the memory cgroup or of /dev/shm.
-    #[error("no shared memory for {asked} bytes, {backed} are in use by this family: {source}")]
+    #[error(
+        "no shared memory for {asked} bytes, {backed} are in use by this family: {source}; ask for less, or free some memory"
+    )]
     NoSpace {
         /// The bytes that were asked for.
         asked: u64,
@@ -33,9 +36,10 @@ pub enum ShmError {
         /// What the kernel said.
         source: SysError,
     },
-    /// The address space for the family's memory is used up, or a child has too little to join its family.
+    /// The address space for the family's memory, of 256 GiB at most, is used up, or a child has too little to join.
     #[error(
-        "no address space for {asked} more bytes of shared memory: {reserved} are reserved, raise RLIMIT_AS (`ulimit -v`)"
+        "no address space for {asked} more bytes of shared memory: {reserved} are reserved, of 256 GiB at most; ask for \
+         less, or raise RLIMIT_AS (`ulimit -v`)"
     )]
     NoAddressSpace {
         /// The bytes that were asked for.
@@ -67,13 +71,13 @@ pub enum ShmError {
         len: u64,
     },
     /// 4096 processes of the family are alive.
-    #[error("the family has 4096 processes alive, it cannot have more")]
+    #[error("the family has 4096 processes alive, it cannot have more: join some first")]
     TooManyProcesses,
     /// 4096 threads of the family are registered and alive.
-    #[error("the family has 4096 threads at work, it cannot have more")]
+    #[error("the family has 4096 threads at work, it cannot have more: let some end first")]
     TooManyParticipants,
     /// 1024 different functions have been entered.
-    #[error("the family has entered 1024 functions, it cannot have more")]
+    #[error("the family has entered 1024 functions, it cannot have more: tell them apart by an argument")]
     TooManyFunctions,
     /// There is no such function, its entry was damaged, or it has other types than the caller thinks.
     #[error("function {index} is not in the family's table, or has other argument and result types")]
@@ -87,10 +91,116 @@ pub enum ShmError {
         /// Where the object was.
         offset: u64,
     },
-    /// A message said that it carries a handle, and there is none, or one of another kind.
-    #[error("the message carries no such handle")]
+    /// A message was to carry a handle, and there is none, or its object is too small.
+    #[error("the message carries no such handle: both ends must use the same type")]
     BadHandle,
+    /// The handle in a message is one of something else.
+    #[error("the message carries a handle of a {found:?}, not of a {wanted:?}: both ends must use the same type")]
+    WrongKind {
+        /// What was to be decoded.
+        wanted: Kind,
+        /// What the message carries.
+        found: Kind,
+    },
+    /// The handles in a message belong to the memory of another family, and mean nothing here.
+    #[error(
+        "the message carries handles of another family: they travel only between a process and those that it starts by \
+         polyproc"
+    )]
+    OtherFamily,
     /// The kernel refused something.
     #[error(transparent)]
     Sys(#[from] SysError),
+}
+
+/// A message that could not be made or read.
+///
+/// ```
+/// use polyproc_shm::{Family, Message, MessageError};
+/// let family = Family::get()?;
+/// let message = Message::encode(family, &7_u64)?;
+/// assert!(matches!(message.decode::<u8>(family), Err(MessageError::Decode { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The value's `Serialize` failed, or it gave different bytes each time.
+    #[error("the value of type {what} cannot be encoded: {why}")]
+    Encode {
+        /// The type.
+        what: &'static str,
+        /// What serde said.
+        why: String,
+    },
+    /// The bytes are no value of the type: the two ends disagree about it.
+    #[error("the message is no value of type {what}: {why}")]
+    Decode {
+        /// The type.
+        what: &'static str,
+        /// What serde said.
+        why: String,
+    },
+    /// A message carries at most 65535 handles.
+    #[error("a message carries at most 65535 handles: send several messages")]
+    TooManyHandles,
+    /// Handles travel through the family's memory only: not as bytes over a connection.
+    #[error("a message with handles cannot leave the family's memory: leave the handles out")]
+    HasHandles,
+    /// There is no memory, or a handle is gone.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+}
+
+impl MessageError {
+    /// What to say of a value of `T` that postcard could not encode.
+    ///
+    /// ```
+    /// use polyproc_shm::MessageError;
+    /// let error = MessageError::unencodable::<u8>(&postcard::Error::SerializeSeqLengthUnknown);
+    /// assert!(error.to_string().contains("length of a sequence"));
+    /// ```
+    #[must_use]
+    #[cold]
+    pub fn unencodable<T>(e: &postcard::Error) -> Self {
+        let why = match e {
+            // Postcard drops what the type's own Serialize said.
+            postcard::Error::SerdeSerCustom => {
+                "its Serialize refused it; handles of locks and queues travel in queues and as arguments of processes and \
+                 initializers only"
+                    .to_owned()
+            }
+            postcard::Error::WontImplement => DESCRIBING.to_owned(),
+            e => e.to_string(),
+        };
+        Self::Encode { what: core::any::type_name::<T>(), why }
+    }
+
+    /// What to say of bytes that postcard could not decode as a `T`.
+    ///
+    /// ```
+    /// use polyproc_shm::MessageError;
+    /// let error = MessageError::undecodable::<u8>(&postcard::Error::WontImplement);
+    /// assert!(error.to_string().contains("untagged"));
+    /// ```
+    #[must_use]
+    #[cold]
+    pub fn undecodable<T>(e: &postcard::Error) -> Self {
+        match e {
+            postcard::Error::WontImplement => {
+                Self::Decode { what: core::any::type_name::<T>(), why: DESCRIBING.to_owned() }
+            }
+            postcard::Error::SerdeDeCustom => wrong::<T>("its Deserialize refused the bytes"),
+            e => wrong::<T>(&e.to_string()),
+        }
+    }
+}
+
+const DESCRIBING: &str =
+    "a message does not name its fields: types with serde's untagged, flatten or tag do not travel";
+
+/// Bytes that are no `T`.
+#[cold]
+pub(crate) fn wrong<T>(why: &str) -> MessageError {
+    MessageError::Decode { what: core::any::type_name::<T>(), why: format!("{why}; both ends must use the same type") }
 }

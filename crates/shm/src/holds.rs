@@ -265,7 +265,7 @@ impl Family {
 
     /// Releases the tickets that are left of the message in `block`, which is about to be freed.
     pub(crate) fn release_tickets(&'static self, block: &Block) {
-        let tickets = crate::envelope::tickets(block);
+        let tickets = crate::envelope::tickets(block).unwrap_or_default(); // those of another family are not ours
         if !tickets.is_empty() {
             self.with_holders(|orphans| self.release_all(&tickets, block.offset(), orphans));
         }
@@ -286,7 +286,10 @@ impl Family {
             if !self.is_shared(record.object, record.generation) {
                 return Err(gone);
             }
-            if object.kind != kind || object.capacity < least {
+            if object.kind != kind {
+                return Err(ShmError::WrongKind { wanted: kind, found: object.kind });
+            }
+            if object.capacity < least {
                 return Err(ShmError::BadHandle);
             }
             let owner = tag.owner().ok_or(gone)?;

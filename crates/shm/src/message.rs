@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::buffer::Buffer;
 use crate::codec::{self, Codec, INLINE};
 use crate::envelope;
-use crate::error::ShmError;
+use crate::error::{MessageError, ShmError, wrong};
 use crate::family::Family;
 use crate::kind::Kind;
 use crate::object::Object;
@@ -18,45 +18,6 @@ use core::mem::MaybeUninit;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use std::sync::Arc;
-
-/// A message that could not be made or read.
-///
-/// ```
-/// use polyproc_shm::{Family, Message, MessageError};
-/// let family = Family::get()?;
-/// let message = Message::encode(family, &7_u64)?;
-/// assert!(matches!(message.decode::<u8>(family), Err(MessageError::Decode { .. })));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    /// The value's `Serialize` failed, or it gave different bytes each time.
-    #[error("the value of type {what} cannot be encoded: {why}")]
-    Encode {
-        /// The type.
-        what: &'static str,
-        /// What serde said.
-        why: String,
-    },
-    /// The bytes are no value of the type: the two ends disagree about it.
-    #[error("the message is no value of type {what}: {why}")]
-    Decode {
-        /// The type.
-        what: &'static str,
-        /// What serde said.
-        why: String,
-    },
-    /// A message carries at most 65535 handles.
-    #[error("a message carries at most 65535 handles")]
-    TooManyHandles,
-    /// Handles travel through the family's memory only: not as bytes over a connection.
-    #[error("a message with handles cannot leave the family's memory")]
-    HasHandles,
-    /// There is no memory, or a handle is gone.
-    #[error(transparent)]
-    Shm(#[from] ShmError),
-}
 
 /// An encoded value.
 ///
@@ -243,7 +204,7 @@ pub fn decode_inline<T: DeserializeOwned + 'static>(
     match codec::decode_raw(words, len) {
         Some(Some(value)) => Ok(value),
         Some(None) => Err(wrong::<T>("the bytes are no value of it")),
-        None => decode_slice(family, &codec::to_bytes(words)[..len.min(INLINE)], 0, Vec::new()),
+        None => decode_slice(family, &codec::to_bytes(words)[..len.min(INLINE)], 0, Ok(Vec::new())),
     }
 }
 
@@ -279,6 +240,9 @@ pub fn decode_block<T: DeserializeOwned + 'static>(block: Block) -> Result<T, Me
     if Codec::of::<T>() != Codec::Bytes {
         return decode_slice(block.family(), &bytes, block.offset(), envelope::tickets(&block));
     }
+    if block.handles() != 0 {
+        return Err(wrong::<T>("it carries handles"));
+    }
     drop(block);
     bytes_as(bytes)
 }
@@ -300,27 +264,26 @@ fn decode_slice<T: DeserializeOwned + 'static>(
     family: &'static Family,
     bytes: &[u8],
     message: u64,
-    tickets: Vec<crate::holds::Ticket>,
+    tickets: Result<Vec<crate::holds::Ticket>, ShmError>,
 ) -> Result<T, MessageError> {
     match Codec::of::<T>() {
         Codec::Bytes => return bytes_as(bytes.to_vec()),
         Codec::Raw { .. } => return Err(wrong::<T>("it is too large")),
         Codec::Postcard => {}
     }
-    let scope = DecodingScope::enter(family, message, tickets);
+    let scope = DecodingScope::enter(family, message, tickets?);
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(wrong::<T>("there are bytes behind it")),
-        Err(e) => Err(scope.error().unwrap_or_else(|| wrong::<T>(&e.to_string()))),
+        Err(e) => Err(scope.error().unwrap_or_else(|| MessageError::undecodable::<T>(&e))),
     }
 }
 
 fn encode_serde<T: Serialize + 'static>(family: &'static Family, value: &T) -> Result<Message, MessageError> {
     let scope = Encoding::enter();
     let mut scratch = [MaybeUninit::uninit(); SCRATCH];
-    let failed = |why: String| MessageError::Encode { what: core::any::type_name::<T>(), why };
-    let len = postcard::serialize_with_flavor(value, Probe { bytes: &mut scratch, len: 0 })
-        .map_err(|e| failed(e.to_string()))?;
+    let failed = |e: &postcard::Error| MessageError::unencodable::<T>(e);
+    let len = postcard::serialize_with_flavor(value, Probe { bytes: &mut scratch, len: 0 }).map_err(|e| failed(&e))?;
     let mut objects = scope.take();
     if len <= INLINE && objects.is_empty() {
         let mut words = [0; 6];
@@ -340,10 +303,11 @@ fn encode_serde<T: Serialize + 'static>(family: &'static Family, value: &T) -> R
         unsafe { scratch.as_ptr().cast::<u8>().copy_to_nonoverlapping(block.as_ptr(), len) };
     } else {
         let to = Writer { to: block.as_ptr(), left: len };
-        let left = postcard::serialize_with_flavor(value, to).map_err(|e| failed(e.to_string()))?;
+        let left = postcard::serialize_with_flavor(value, to).map_err(|e| failed(&e))?;
         let again = scope.take();
         if left != 0 || again.len() != objects.len() {
-            return Err(failed("it gave different bytes the second time".to_owned()));
+            let why = "it gave different bytes the second time: its Serialize must depend on the value alone";
+            return Err(MessageError::Encode { what: core::any::type_name::<T>(), why: why.to_owned() });
         }
         objects = again;
     }
@@ -432,10 +396,6 @@ fn copy_out(block: &Block) -> Vec<u8> {
     bytes
 }
 
-fn wrong<T>(why: &str) -> MessageError {
-    MessageError::Decode { what: core::any::type_name::<T>(), why: why.to_owned() }
-}
-
 /// Serializes a handle: how the `Serialize` of a lock's or a queue's handle is written.
 ///
 /// # Errors
@@ -490,4 +450,18 @@ pub fn deserialize_handle<'de, D: Deserializer<'de>>(
 ) -> Result<Arc<Object>, D::Error> {
     let number = u32::deserialize(deserializer)?;
     scope::take_handle(number, kind, least).map(Arc::new).map_err(de::Error::custom)
+}
+
+/// The error of a handle type's `Deserialize` that got its object and does not want it: `why` reaches whoever decodes the
+/// message, which serde's own errors do not.
+///
+/// ```
+/// use polyproc_shm::message;
+/// let e: serde::de::value::Error = message::refuse_handle::<u8, _>("the box is closed");
+/// assert!(e.to_string().contains("closed"));
+/// ```
+#[cold]
+pub fn refuse_handle<T, E: de::Error>(why: &str) -> E {
+    scope::set_error(wrong::<T>(why));
+    E::custom(why)
 }

@@ -1,9 +1,9 @@
 //! What handles know while they are encoded and decoded: they travel in messages of this crate only.
 
+use crate::error::MessageError;
 use crate::family::Family;
 use crate::holds::Ticket;
 use crate::kind::Kind;
-use crate::message::MessageError;
 use crate::object::Object;
 use core::cell::RefCell;
 use std::sync::Arc;
@@ -92,7 +92,12 @@ pub(crate) fn take_handle(number: u32, kind: Kind, least: u64) -> Result<Object,
         None => Err(crate::ShmError::BadHandle),
     };
     object.map_err(|e| {
-        DECODING.with(|d| d.borrow_mut().as_mut().map(|d| d.error = Some(MessageError::Shm(e))));
+        set_error(MessageError::Shm(e));
         "the handle could not be decoded"
     })
+}
+
+/// Says why a handle could not be decoded, if a message is being decoded on this thread.
+pub(crate) fn set_error(error: MessageError) {
+    DECODING.with(|d| d.borrow_mut().as_mut().map(|d| d.error = Some(error)));
 }

@@ -179,14 +179,14 @@ fn the_table_of_another_family_is_refused() {
     // The family's id is the first word behind the bytes, which are two.
     // SAFETY: our own block, which has room for a table.
     unsafe { block.as_ptr().wrapping_add(8).cast::<u64>().write(family().id() ^ 1) };
-    assert!(matches!(message::decode_block::<Vec<Lock>>(block), Err(MessageError::Shm(ShmError::BadHandle))));
+    assert!(matches!(message::decode_block::<Vec<Lock>>(block), Err(MessageError::Shm(ShmError::OtherFamily))));
 }
 
 #[test]
 fn a_handle_of_another_kind_is_refused() {
     let message = Message::encode(family(), &vec![Lock::new(256)]).unwrap();
     let error = message.decode::<Vec<Mailbox>>(family()).unwrap_err();
-    assert!(matches!(error, MessageError::Shm(ShmError::BadHandle)), "{error}");
+    assert!(matches!(error, MessageError::Shm(ShmError::WrongKind { found: Kind::Lock, .. })), "{error}");
 }
 
 #[test]

@@ -90,6 +90,9 @@ impl MemFd {
     /// It goes in steps of at most 4 MiB, of less where signals interrupt it: kernels that undo an interrupted call would
     /// otherwise never come to an end under a periodic signal.
     ///
+    /// More than 4 MiB are asked for only if the system says that it has them: it would not refuse the rest when all memory
+    /// is used up, but kill processes, and any of them, for it. That others take the memory meanwhile cannot be excluded.
+    ///
     /// # Errors
     /// `ENOSPC` or `ENOMEM` if the memory is not there; then the file ends where it did, or behind the last whole step,
     /// and all that it has gained is backed.
@@ -107,6 +110,10 @@ impl MemFd {
     pub fn back(&self, offset: u64, len: u64) -> Result<(), SysError> {
         const LEAST: u64 = 64 << 10;
         const MOST: u64 = 4 << 20;
+        if len > MOST && available().is_some_and(|there| there < len) {
+            let source = std::io::Error::from_raw_os_error(libc::ENOMEM);
+            return Err(SysError::new("MemAvailable in /proc/meminfo", source));
+        }
         let (mut done, mut step) = (0, MOST);
         while done < len {
             let n = step.min(len - done);
@@ -207,6 +214,16 @@ impl MemFd {
             _ => Err(SysError::last("fallocate")),
         }
     }
+}
+
+/// The bytes that can still be had: memory that is free or easily freed, and swap. `None` where /proc does not tell.
+fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |name: &str| {
+        let amount = text.lines().find_map(|line| line.strip_prefix(name))?;
+        amount.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    };
+    kib("MemAvailable:")?.checked_add(kib("SwapFree:")?)?.checked_mul(1024)
 }
 
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;

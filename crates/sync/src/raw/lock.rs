@@ -313,7 +313,7 @@ impl RawLock {
     #[cold]
     fn release_counted(&self, free: u32) {
         let counted = self.wait.load(Relaxed) & COUNT != 0;
-        let idle = if counted { 0 } else { self.idle.load(Relaxed) + 1 };
+        let idle = if counted { 0 } else { self.idle.load(Relaxed).saturating_add(1) };
         let give_up_fence = idle >= IDLE;
         self.idle.store(if give_up_fence { 0 } else { idle }, Relaxed);
         // A thread of this process that takes a word without `WAITERS` and dies with us would leave the sleepers behind.
