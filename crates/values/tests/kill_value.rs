@@ -22,6 +22,7 @@ fn main() -> std::process::ExitCode {
         ("a_guard_of_an_array_dies", tests::a_guard_of_an_array_dies),
         ("a_maker_of_an_array_dies", tests::a_maker_of_an_array_dies),
         ("a_dropper_of_an_array_dies", tests::a_dropper_of_an_array_dies),
+        ("a_forked_child_has_no_guard", tests::a_forked_child_has_no_guard),
     ])
 }
 
@@ -313,5 +314,25 @@ mod tests {
                 },
             });
         });
+    }
+
+    /// What a child inherits by fork is a copy of the guard, not the lock.
+    pub(super) fn a_forked_child_has_no_guard() {
+        let (value, array) = (Value::new(OLD).unwrap(), Array::new(2, OLD).unwrap());
+        let guard = RefCell::new(Some(value.lock()));
+        let elements = array.lock();
+        let child = Survivor::fork(|control| {
+            let mut copy = guard.take().unwrap();
+            *copy = NEW;
+            drop(copy);
+            let set = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| elements.set(0, NEW)));
+            control.say(u8::from(set.is_err()));
+        });
+        assert_eq!(child.hear(LIMIT), 1, "it is told that it does not hold the lock");
+        assert_eq!(child.finish(LIMIT), 0);
+        assert_eq!((value.get(), elements.to_vec()), (OLD, vec![OLD; 2]));
+        *guard.borrow_mut().as_deref_mut().unwrap() = NEW;
+        drop(guard);
+        assert_eq!(value.get(), NEW, "the parent held it all the time");
     }
 }

@@ -106,10 +106,15 @@ impl<'a> Elements<'a> {
     /// ```
     /// use polyproc_values::raw::Elements;
     /// assert_eq!([1, 3, 8, 9].map(Elements::stride), [1, 4, 8, 16]);
+    /// assert_eq!(Elements::stride(0), 1);
     /// ```
     #[must_use]
     pub const fn stride(size: usize) -> usize {
-        if size <= 8 { size.next_power_of_two() } else { size.next_multiple_of(8) }
+        match size.checked_next_multiple_of(8) {
+            Some(8) | Some(0) => size.next_power_of_two(),
+            Some(n) => n,
+            None => usize::MAX - 7,
+        }
     }
 
     /// How many words `len` elements of so many bytes each take, the spare included; `None` if that is no number.
@@ -122,12 +127,10 @@ impl<'a> Elements<'a> {
     /// ```
     #[must_use]
     pub const fn words(len: usize, stride: usize) -> Option<usize> {
-        if stride <= 8 {
-            return Some(len.div_ceil(8 / stride));
-        }
-        match len.checked_add(1) {
-            Some(n) => n.checked_mul(stride / 8),
-            None => None,
+        match (stride, len.checked_add(1)) {
+            (0, _) | (9.., None) => None,
+            (1..=8, _) => Some(len.div_ceil(8 / stride)),
+            (9.., Some(n)) => n.checked_mul(stride / 8),
         }
     }
 
