@@ -82,7 +82,8 @@ fn a_new_value_brings_what_was_done_before() {
     });
 }
 
-/// The version that makes a copy the other one is stored by one writer, and the copy written over by the next.
+/// The version that makes a copy the other one is stored by one writer, and the copy written over by the next. The reader
+/// is a thread of its own: as the main one, loom's bounded search passes by the broken twin.
 #[test]
 fn two_writers_under_the_lock_and_a_reader() {
     fn add(s: &Shared) {
