@@ -5,7 +5,7 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-crates=(sync shm queue)
+crates=(sync shm queue values)
 
 every_crate_has_one() {
     local crate

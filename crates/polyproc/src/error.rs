@@ -5,6 +5,7 @@ use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
 use polyproc_shm::{MessageError, ShmError};
 use polyproc_sync::LockError;
+use polyproc_values::ValueError;
 
 /// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
 ///
@@ -28,9 +29,12 @@ pub enum Error {
     /// A value that could not be encoded or decoded.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// A lock that was not got.
+    /// A lock that was not got, of a value or an array, too.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// A value that was not made.
+    #[error(transparent)]
+    Value(#[from] ValueError),
     /// A queue that was not made.
     #[error(transparent)]
     Queue(#[from] QueueError),

@@ -13,6 +13,7 @@ pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
 pub use polyproc_shm::{Buffer, Family, MessageError, ShmError, Stats};
 pub use polyproc_sync::{Lock, LockError, LockGuard, OwnerDied};
 pub use polyproc_sys::{Deadline, SysError};
+pub use polyproc_values::{Array, ArrayGuard, Plain, Value, ValueError, ValueGuard};
 
 /// The parts for whoever builds a pool, a queue or a lock of his own.
 pub mod parts {
@@ -21,4 +22,5 @@ pub mod parts {
     pub use polyproc_shm as shm;
     pub use polyproc_sync::raw as sync;
     pub use polyproc_sys as sys;
+    pub use polyproc_values::raw as values;
 }

@@ -1,0 +1,168 @@
+//! The guard of an array's lock.
+
+use crate::array::Array;
+use crate::held::Held;
+use crate::plain::Plain;
+use core::ops::RangeBounds;
+
+/// Holds the lock of an [`Array`] until it is dropped: while it does, nobody else stores.
+///
+/// Its stores cost less than the array's own, which take the lock each. They take effect at once; dropping the guard, by a
+/// panic or not, only gives the lock up.
+///
+/// It stays on the thread that took the lock:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// let array = polyproc_values::Array::new(1, 1).unwrap();
+/// send(array.lock());
+/// ```
+#[must_use = "the lock is given up as soon as the guard is dropped"]
+pub struct ArrayGuard<'a, T: Plain> {
+    array: &'a Array<T>,
+    held: Held,
+}
+
+impl<'a, T: Plain> ArrayGuard<'a, T> {
+    #[inline]
+    pub(crate) fn new(array: &'a Array<T>, held: Held) -> Self {
+        Self { array, held }
+    }
+
+    /// Whether the previous holder died while it held the lock: each element is whole, but of several that belong together
+    /// some may have been changed and others not.
+    ///
+    /// ```
+    /// assert!(!polyproc_values::Array::new(1, 1)?.lock().recovered());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.held.recovered
+    }
+
+    /// As [`Array::len`].
+    ///
+    /// ```
+    /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().len(), 7);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.array.len()
+    }
+
+    /// As [`Array::is_empty`].
+    ///
+    /// ```
+    /// assert!(!polyproc_values::Array::new(7, 1)?.lock().is_empty());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.array.is_empty()
+    }
+
+    /// Element `i`.
+    ///
+    /// # Panics
+    /// If there is no such element.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().get(6), 1);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    #[track_caller]
+    pub fn get(&self, i: usize) -> T {
+        self.array.get(i)
+    }
+
+    /// Makes `value` element `i`.
+    ///
+    /// # Panics
+    /// If there is no such element, or in a forked child that inherited the guard: it does not hold the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::new(2, 1)?;
+    /// array.lock().set(0, 5);
+    /// assert_eq!(array.get(0), 5);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, i: usize, value: T) {
+        self.held.assert_mine();
+        self.array.store(i, value);
+    }
+
+    /// Reads the elements one after the other.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().iter().sum::<i32>(), 7);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = T> + ExactSizeIterator + '_ {
+        self.array.iter()
+    }
+
+    /// A copy of all elements as they are together.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_values::Array::new(2, 1)?.lock().to_vec(), [1, 1]);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        self.array.to_vec()
+    }
+
+    /// Copies the elements of `range` to `to`.
+    ///
+    /// # Panics
+    /// If there are no such elements, or `to` has another length.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut two = [0; 2];
+    /// polyproc_values::Array::from_iter(0..10)?.lock().read(..2, &mut two);
+    /// assert_eq!(two, [0, 1]);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[track_caller]
+    pub fn read(&self, range: impl RangeBounds<usize>, to: &mut [T]) {
+        self.array.read(range, to);
+    }
+
+    /// Makes the elements of `from` those of `range`, each for itself.
+    ///
+    /// # Panics
+    /// As [`ArrayGuard::set`], and if `from` has another length than the range.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::new(2, 1)?;
+    /// array.lock().write(.., &[5, 6]);
+    /// assert_eq!(array.to_vec(), [5, 6]);
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[track_caller]
+    pub fn write(&self, range: impl RangeBounds<usize>, from: &[T]) {
+        let range = self.array.range(range, from.len());
+        self.held.assert_mine();
+        self.array.store_slice(range, from);
+    }
+}
+
+impl<T: Plain> core::fmt::Debug for ArrayGuard<'_, T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ArrayGuard")
+            .field("len", &self.len())
+            .field("recovered", &self.recovered())
+            .finish_non_exhaustive()
+    }
+}

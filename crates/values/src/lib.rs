@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(polyproc_loom))]
+mod array;
+#[cfg(not(polyproc_loom))]
+mod array_guard;
+#[cfg(not(polyproc_loom))]
+mod contents;
+#[cfg(not(polyproc_loom))]
+mod error;
+#[cfg(not(polyproc_loom))]
+mod held;
+#[cfg(not(polyproc_loom))]
+mod plain;
+pub mod raw;
+#[cfg(not(polyproc_loom))]
+mod value;
+
+#[cfg(not(polyproc_loom))]
+pub use array::Array;
+#[cfg(not(polyproc_loom))]
+pub use array_guard::ArrayGuard;
+#[cfg(not(polyproc_loom))]
+pub use error::ValueError;
+#[cfg(not(polyproc_loom))]
+pub use plain::Plain;
+#[cfg(not(polyproc_loom))]
+pub use value::{Value, ValueGuard};

@@ -1,0 +1,357 @@
+//! The handle of a value and its guard; the bytes are [`RawValue`].
+
+use crate::error::{SCRIBBLED, ValueError};
+use crate::held::{Held, keep_if_held};
+use crate::plain::{Bits, Plain, type_hash, word_of, words};
+use crate::raw::RawValue;
+use core::ops::{Deref, DerefMut};
+use core::time::Duration;
+use polyproc_shm::{Family, Kind, Object, message};
+use polyproc_sync::LockError;
+use polyproc_sys::Deadline;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
+
+/// A value that the threads and processes of a family share, like `multiprocessing.Value`.
+///
+/// It is always whole: a reader gets the value as it was before or after a change, never half of it, and never waits, also
+/// while somebody changes it, or died or was stopped in the middle of that. Changes are made one at a time, under a lock
+/// of its own: with [`Value::set`], [`Value::update`], or through the guard of [`Value::lock`], which works on a private
+/// copy that becomes the value when the guard is dropped.
+///
+/// Clones are the same value, and so are the copies that arrive in other processes. 64 bytes of shared memory for a number,
+/// no file descriptor. The type is any [`Plain`] one of at most 16296 bytes.
+///
+/// # When a process dies
+/// A change that was published is there, any other never was. The kernel gives the lock to the next one; nothing needs to
+/// be repaired, and [`ValueGuard::recovered`] is for those who want to know. A panic under a guard drops the change.
+///
+/// # Ordering
+/// A reader of a new value sees everything that its writer did before.
+///
+/// # Limits
+/// A reader that a writer overtakes reads again. One thread holds 128 locks at most, those of values included. A process
+/// that writes where it should not can make the bytes no `T` at all: then `get` returns the value with which this handle
+/// was made or arrived, until somebody sets another one.
+///
+/// # Examples
+/// ```
+/// use polyproc_values::Value;
+///
+/// let hits = Value::new(0_u64)?;
+/// *hits.lock() += 1;
+/// hits.update(|n| *n += 1);
+/// let other = hits.clone();
+/// std::thread::spawn(move || other.set(other.get() + 40)).join().unwrap();
+/// assert_eq!(hits.get(), 42);
+/// # Ok::<(), polyproc_values::ValueError>(())
+/// ```
+///
+/// What contains an address cannot be shared, since it means nothing in another process:
+///
+/// ```compile_fail,E0277
+/// let name = polyproc_values::Value::new(String::from("x")); // `String: NoUninit` is not satisfied
+/// ```
+/// ```compile_fail,E0277
+/// static ONE: u64 = 1;
+/// let reference = polyproc_values::Value::new(&ONE); // nor is `&'static u64: NoUninit`
+/// ```
+pub struct Value<T: Plain> {
+    object: Arc<Object>,
+    /// The value with which the handle was made or arrived: stands in for bytes that are no `T`.
+    first: T,
+}
+
+/// The words of the largest value: two copies of it and the rest of [`RawValue`] fit into the largest block.
+const MOST: usize = (32640 - RawValue::size(0)) / 16;
+
+impl<T: Plain> Value<T> {
+    /// A new value.
+    ///
+    /// # Errors
+    /// [`ValueError::TooLarge`]; [`ValueError::Shm`] if the family has no memory left, or this process has not joined it.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(polyproc_values::Value::new('x')?.get(), 'x');
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    pub fn new(value: T) -> Result<Self, ValueError> {
+        if words::<T>() > MOST {
+            return Err(ValueError::TooLarge { size: size_of::<T>() });
+        }
+        // The lock in fresh memory of this kind is zero: free.
+        let object = Object::create(Family::get()?, size::<T>(), Kind::Value)?;
+        let this = Self { object: Arc::new(object), first: value };
+        this.raw().describe(label::<T>(), |i| word_of(&value, i));
+        Ok(this)
+    }
+
+    /// The value of this moment; may be another one by the time you look. Never blocks.
+    ///
+    /// ```
+    /// let value = polyproc_values::Value::new((1.5_f64, 2.5_f64).0)?;
+    /// let guard = value.lock();
+    /// assert_eq!(value.get(), 1.5); // the lock is for writers
+    /// # drop(guard);
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> T {
+        read(self.raw()).unwrap_or(self.first)
+    }
+
+    /// Makes `value` the value; sleeps while somebody else holds the lock.
+    ///
+    /// # Panics
+    /// If this thread holds the lock of this value, or 128 others.
+    ///
+    /// # Examples
+    /// ```
+    /// let value = polyproc_values::Value::new(1_u8)?;
+    /// value.set(2);
+    /// assert_eq!(value.get(), 2);
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, value: T) {
+        // SAFETY: the lock of an object that `self` keeps.
+        let _held = unsafe { Held::briefly(self.raw().lock()) };
+        self.raw().write(|i| word_of(&value, i));
+    }
+
+    /// Changes the value under its lock, and returns what `f` does; sleeps while somebody else holds the lock. If `f`
+    /// panics, the value stays as it was.
+    ///
+    /// # Panics
+    /// As [`Value::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let ticket = polyproc_values::Value::new(7_u32)?;
+    /// let mine = ticket.update(|next| {
+    ///     *next += 1;
+    ///     *next - 1
+    /// });
+    /// assert_eq!((mine, ticket.get()), (7, 8));
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn update<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the lock of an object that `self` keeps.
+        let held = unsafe { Held::briefly(self.raw().lock()) };
+        f(&mut self.guard(held))
+    }
+
+    /// Takes the lock; sleeps until it is free. The guard is a private copy of the value.
+    ///
+    /// # Panics
+    /// As [`Value::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let pair = polyproc_values::Value::new([1_u64, 2])?;
+    /// let mut guard = pair.lock();
+    /// guard[0] = 10;
+    /// guard[1] = 20;
+    /// assert_eq!(pair.get(), [1, 2]); // nothing is half done
+    /// drop(guard);
+    /// assert_eq!(pair.get(), [10, 20]);
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> ValueGuard<'_, T> {
+        match self.lock_deadline(Deadline::NEVER) {
+            Ok(guard) => guard,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// ```
+    /// let value = polyproc_values::Value::new(1)?;
+    /// let guard = value.try_lock().expect("nobody holds it");
+    /// assert!(value.try_lock().is_none());
+    /// # drop(guard);
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> Option<ValueGuard<'_, T>> {
+        self.lock_deadline(Deadline::PAST).ok()
+    }
+
+    /// Takes the lock; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread holds it.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// let value = polyproc_values::Value::new(1)?;
+    /// assert!(value.lock_timeout(Duration::from_secs(1)).is_ok());
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<ValueGuard<'_, T>, LockError> {
+        self.lock_deadline(Deadline::after(timeout))
+    }
+
+    /// Takes the lock; sleeps until `deadline` at most.
+    ///
+    /// # Errors
+    /// As [`Value::lock_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::Deadline;
+    /// let value = polyproc_values::Value::new(1)?;
+    /// assert_eq!(*value.lock_deadline(Deadline::NEVER).unwrap(), 1);
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[inline]
+    pub fn lock_deadline(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
+        // SAFETY: the lock of an object that `self` keeps, and the guard `self`.
+        let held = unsafe { Held::lock(self.raw().lock(), deadline) }?;
+        Ok(self.guard(held))
+    }
+
+    #[inline]
+    fn guard(&self, held: Held) -> ValueGuard<'_, T> {
+        ValueGuard { value: self, copy: self.get(), changed: false, held }
+    }
+
+    #[inline]
+    fn raw(&self) -> &RawValue {
+        raw::<T>(&self.object)
+    }
+}
+
+/// The bytes of an object that was made, or has arrived, as a value of type `T`.
+#[inline]
+fn raw<T: Plain>(object: &Object) -> &RawValue {
+    // SAFETY: the object has `size::<T>()` bytes at least, aligned, mapped for ever and kept; every field is an atomic.
+    unsafe { &*RawValue::at(object.as_ptr(), words::<T>()) }
+}
+
+/// The value, if its bytes are one.
+#[inline]
+fn read<T: Plain>(raw: &RawValue) -> Option<T> {
+    let mut bits = Bits::<T>::new();
+    raw.read(|i, word| bits.put(i, word));
+    bits.value()
+}
+
+fn size<T>() -> u64 {
+    RawValue::size(words::<T>()) as u64
+}
+
+fn label<T: 'static>() -> u16 {
+    u16::try_from(type_hash::<T>() >> 48).expect("16 bits are left")
+}
+
+impl<T: Plain> Drop for Value<T> {
+    fn drop(&mut self) {
+        keep_if_held(&self.object);
+    }
+}
+
+impl<T: Plain> Clone for Value<T> {
+    fn clone(&self) -> Self {
+        Self { object: Arc::clone(&self.object), first: self.first }
+    }
+}
+
+impl<T: Plain + core::fmt::Debug> core::fmt::Debug for Value<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Value").field(&self.get()).finish()
+    }
+}
+
+impl<T: Plain> Serialize for Value<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        message::serialize_handle(&self.object, serializer)
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for Value<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = message::deserialize_handle(Kind::Value, size::<T>(), deserializer)?;
+        let raw = raw::<T>(&object);
+        if raw.label() != label::<T>() {
+            return Err(message::refuse_handle::<Self, _>("the value is of another type"));
+        }
+        let first = read(raw).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
+        Ok(Self { object, first })
+    }
+}
+
+/// Holds the lock of a [`Value`], with a private copy of it: what was changed in the copy becomes the value when the guard
+/// is dropped, all at once; nothing does if it is dropped by a panic.
+///
+/// It stays on the thread that took the lock:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// let value = polyproc_values::Value::new(1).unwrap();
+/// send(value.lock());
+/// ```
+#[must_use = "the lock is given up as soon as the guard is dropped"]
+pub struct ValueGuard<'a, T: Plain> {
+    value: &'a Value<T>,
+    copy: T,
+    changed: bool,
+    /// Given up after the copy was written.
+    held: Held,
+}
+
+impl<T: Plain> ValueGuard<'_, T> {
+    /// Whether the previous holder died while it held the lock. The value is whole all the same: what the dead one had not
+    /// published never was.
+    ///
+    /// ```
+    /// assert!(!polyproc_values::Value::new(1)?.lock().recovered());
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.held.recovered
+    }
+}
+
+impl<T: Plain> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Plain> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.copy
+    }
+}
+
+impl<T: Plain> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // A copy of the guard in a forked child does not hold the lock.
+        if self.changed && self.held.is_mine() && !self.held.is_unwinding() {
+            self.value.raw().write(|i| word_of(&self.copy, i));
+        }
+    }
+}
+
+impl<T: Plain + core::fmt::Debug> core::fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ValueGuard").field("value", &self.copy).field("recovered", &self.recovered()).finish()
+    }
+}
