@@ -2,7 +2,7 @@
 # The broken twins of the loom models: each weakens one place of the raw layer in a copy of the workspace, and loom must
 # find it. A twin that passes means that a model has become blind.
 #
-# A minute and a half where loom.sh has built before; the first twin and the unchanged models are most of it.
+# Three minutes where loom.sh has built before; the first twin and the unchanged models are most of it.
 #
 # Each twin runs in a process of its own, since a deadlock that loom finds may abort the process.
 # shellcheck source-path=SCRIPTDIR source=lib.sh

@@ -6,3 +6,4 @@ pub mod lock;
 pub mod page;
 pub mod pool;
 pub mod queue;
+pub mod semaphore;
