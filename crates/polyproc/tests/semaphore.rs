@@ -70,7 +70,7 @@ fn a_child_releases_what_its_parent_waits_for() {
 /// Goes through the door again and again; there are never more inside than the room has places.
 fn visit(door: Semaphore, room: Queue<u32>, me: u32) -> ExitCode {
     for round in 0..2_000 {
-        let permit = if (me + round / 50) % 2 == 0 { Some(door.acquire_owned().unwrap()) } else { None };
+        let permit = if (me + round / 50).is_multiple_of(2) { Some(door.acquire_owned().unwrap()) } else { None };
         if permit.is_none() {
             door.acquire();
         }

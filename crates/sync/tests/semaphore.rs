@@ -168,7 +168,7 @@ fn stress_there_are_never_more_than_the_permits() {
                         inside.fetch_sub(1, SeqCst);
                     };
                     for round in 0..N {
-                        if (thread + round / 100) % 2 == 0 {
+                        if (thread + round / 100).is_multiple_of(2) {
                             let _permit = semaphore.acquire_owned().unwrap();
                             visit();
                         } else {
