@@ -11,6 +11,7 @@ pub mod pool;
 pub mod queue;
 pub mod results;
 pub mod rounds;
+pub mod semaphore;
 
 /// The first line of a bench's `main`: children of all kinds do their work here and do not return.
 pub fn begin() {

@@ -4,7 +4,7 @@ use polyproc_pool::{PoolError, TaskError};
 use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
 use polyproc_shm::{MessageError, ShmError};
-use polyproc_sync::LockError;
+use polyproc_sync::{AcquireError, LockError, TooManyPermits};
 use polyproc_values::ValueError;
 
 /// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
@@ -35,6 +35,12 @@ pub enum Error {
     /// A value that was not made.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// A permit of a semaphore that was not got.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// A permit too many that was not released.
+    #[error(transparent)]
+    Release(#[from] TooManyPermits),
     /// A queue that was not made.
     #[error(transparent)]
     Queue(#[from] QueueError),

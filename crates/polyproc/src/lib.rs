@@ -11,7 +11,7 @@ pub use polyproc_process::{
 };
 pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
 pub use polyproc_shm::{Buffer, Family, MessageError, ShmError, Stats};
-pub use polyproc_sync::{Lock, LockError, LockGuard, OwnerDied};
+pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{Array, ArrayGuard, Plain, Value, ValueError, ValueGuard};
 

@@ -3,6 +3,10 @@
 #[cfg(not(polyproc_loom))]
 pub mod lock;
 pub mod raw;
+#[cfg(not(polyproc_loom))]
+pub mod semaphore;
 
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
+#[cfg(not(polyproc_loom))]
+pub use semaphore::{AcquireError, Permit, Semaphore, TooManyPermits};

@@ -1,7 +1,10 @@
 //! Bytes in a segment and the algorithms on them: no pointer, no fd, no heap; the same code runs under loom.
 
+mod cell;
 pub mod gate;
 pub mod lock;
+pub mod semaphore;
 
 pub use gate::RawGate;
 pub use lock::RawLock;
+pub use semaphore::RawSemaphore;
