@@ -58,7 +58,7 @@ fn round_trips(c: &mut Criterion, partner: &Partner) {
     g.measure(c);
 
     let asleep = |how| move |n| partner.round_trips(how, n, Duration::from_micros(150));
-    let mut g = Rounds::new("queue/round trip of u64, one asleep", 30).run_for(Duration::from_millis(1)).best_of(5);
+    let mut g = Rounds::new("queue/round trip of u64, one asleep", 30).run_for(Duration::from_micros(500)).best_of(20);
     g.rival("polyproc, processes", asleep(Trip::Queues));
     g.rival("pipe, processes", asleep(Trip::Pipes));
     g.rival("floor: futex, processes", asleep(Trip::Futex));

@@ -203,3 +203,46 @@ fn fight(orders: Orders<Order>, answers: Queue<Share>, (lock, offset, me): (Lock
         answers.put(share).expect("an answer is put");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(added: u64, start: u64, end: u64, delayed: u64) -> Share {
+        Share { added, start, end, delayed }
+    }
+
+    fn contest(lost: f64) -> Contest {
+        Contest { time: Duration::from_secs(1), evenness: 1.0, lost }
+    }
+
+    #[test]
+    fn a_contest_is_from_the_first_start_to_the_last_end() {
+        let contest = Contest::of(&[share(30, 100, 1000, 50), share(70, 200, 1100, 0)], 100);
+        assert_eq!(contest.time, Duration::from_nanos(1000));
+        assert_eq!((contest.evenness * 70.0, contest.lost), (30.0, 0.15));
+    }
+
+    #[test]
+    #[should_panic(expected = "the lock excludes")]
+    fn a_lock_that_does_not_exclude_shows() {
+        let _ = Contest::of(&[share(51, 0, 1, 0), share(50, 0, 1, 0)], 100);
+    }
+
+    #[test]
+    fn the_first_contest_that_was_left_alone_counts() {
+        let lost = core::cell::RefCell::new(vec![0.9, 0.05, 0.5, 0.3]);
+        let next = || contest(lost.borrow_mut().pop().expect("enough"));
+        if processors() >= 2 {
+            assert_eq!(undisturbed(2, next).lost, 0.05);
+            assert_eq!(lost.borrow().len(), 1);
+        }
+    }
+
+    #[test]
+    fn with_too_few_processors_the_first_contest_counts() {
+        let lost = core::cell::RefCell::new(vec![0.1, 3.0]);
+        let next = || contest(lost.borrow_mut().pop().expect("enough"));
+        assert_eq!(undisturbed(processors() + 1, next).lost, 3.0);
+    }
+}

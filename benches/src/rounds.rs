@@ -102,7 +102,7 @@ impl<'a> Rounds<'a> {
         let names: Vec<&str> = rivals.iter().map(|rival| rival.0).collect();
         let (rivals, all) = (RefCell::new(rivals), OnceCell::new());
         let samples = |i: usize| -> &[Sample] {
-            let all: &Vec<Vec<Sample>> = all.get_or_init(|| self.take_turns(&mut rivals.borrow_mut()));
+            let all: &Vec<Vec<Sample>> = all.get_or_init(|| self.take_turns(smoke(), &mut rivals.borrow_mut()));
             &all[i]
         };
         feed(c, self.name, Some(self.elements), &names, |i, turn, n| {
@@ -117,7 +117,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    fn take_turns(&self, rivals: &mut [(&'static str, Run<'a>)]) -> Vec<Vec<Sample>> {
+    fn take_turns(&self, smoke: bool, rivals: &mut [(&'static str, Run<'a>)]) -> Vec<Vec<Sample>> {
         let sample = |outcome: Outcome, n: u64| Sample {
             seconds: outcome.time.as_secs_f64() / count(n),
             evenness: outcome.evenness,
@@ -127,11 +127,11 @@ impl<'a> Rounds<'a> {
         for (_, run) in &mut *rivals {
             let checked = run(self.check);
             samples.push(vec![sample(checked, self.check)]);
-            if !smoke() {
+            if !smoke {
                 operations.push(self.calibrate(run));
             }
         }
-        if smoke() {
+        if smoke {
             return samples;
         }
         samples.iter_mut().for_each(Vec::clear);
@@ -172,8 +172,7 @@ fn scale(n: u64, factor: f64) -> u64 {
 }
 
 /// Whether every bench shall run once only, as criterion decides it.
-#[must_use]
-pub fn smoke() -> bool {
+fn smoke() -> bool {
     let has = |flag: &str| std::env::args().any(|a| a == flag);
     has("--test") || !has("--bench")
 }
@@ -240,5 +239,71 @@ impl ValueFormatter for Evenness {
     }
     fn scale_for_machines(&self, _: &mut [f64]) -> &'static str {
         "slowest/fastest"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rival whose operations take so long, and that notes when it has its turns.
+    fn rival<'a>(name: char, micros: u64, turns: &'a RefCell<String>) -> impl FnMut(u64) -> Duration + 'a {
+        move |n| {
+            turns.borrow_mut().push(name);
+            Duration::from_micros(micros * n)
+        }
+    }
+
+    #[test]
+    fn every_rival_has_its_turn_in_every_round() {
+        let turns = RefCell::new(String::new());
+        let mut g = Rounds::new("group", 3).best_of(1).run_for(Duration::from_micros(1));
+        g.rival("a", rival('a', 10, &turns));
+        g.rival("b", rival('b', 20, &turns));
+        g.rival("c", rival('c', 30, &turns));
+        let mut rivals = core::mem::take(&mut g.rivals);
+        let samples = g.take_turns(false, &mut rivals);
+        // The check and the calibration of each, and then the rounds: nobody is always first.
+        assert!(turns.borrow().starts_with("aabbccabcbcacababc"), "{}", turns.borrow());
+        assert_eq!(turns.borrow().len(), 6 + 3 * ROUNDS);
+        for (samples, micros) in samples.iter().zip([10.0, 20.0, 30.0]) {
+            assert_eq!(samples.len(), ROUNDS);
+            assert!(samples.iter().all(|s| (s.seconds * 1e6 - micros).abs() < 1e-6));
+        }
+    }
+
+    #[test]
+    fn the_best_run_of_a_turn_counts() {
+        let mut calls = 0;
+        let mut g = Rounds::new("group", 1).best_of(4).run_for(Duration::from_micros(1));
+        g.rival("a", move |n| {
+            calls += 1;
+            Duration::from_micros(n * if calls % 4 == 0 { 5 } else { 50 })
+        });
+        let mut rivals = core::mem::take(&mut g.rivals);
+        let samples = g.take_turns(false, &mut rivals);
+        assert!(samples[0].iter().all(|s| (s.seconds * 1e6 - 5.0).abs() < 1e-6));
+    }
+
+    #[test]
+    fn runs_are_as_long_as_they_shall_be() {
+        let turns = RefCell::new(String::new());
+        let g = Rounds::new("group", 1).run_for(Duration::from_millis(2));
+        let mut run: Run<'_> = {
+            let mut rival = rival('a', 10, &turns);
+            Box::new(move |n| rival(n).into())
+        };
+        assert_eq!(g.calibrate(&mut run), 200);
+    }
+
+    #[test]
+    fn a_smoke_test_runs_everything_once() {
+        let turns = RefCell::new(String::new());
+        let mut g = Rounds::new("group", 3);
+        g.rival("a", rival('a', 10, &turns));
+        g.rival("b", rival('b', 10, &turns));
+        let mut rivals = core::mem::take(&mut g.rivals);
+        let samples = g.take_turns(true, &mut rivals);
+        assert_eq!((turns.borrow().as_str(), samples.len()), ("ab", 2));
     }
 }

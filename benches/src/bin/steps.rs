@@ -1,9 +1,17 @@
-//! One operation, again and again in one thread, for counting its instructions:
-//! `valgrind --tool=callgrind target/release/steps put-get 100000`, less what the same says for a smaller number.
+//! One operation, again and again, with nothing else around it: for a profile.
+//!
+//! Instructions of what runs in one thread: `valgrind --tool=callgrind target/release/steps put-get 100000`, less what the same
+//! says for a smaller number. Where the time goes: `perf record target/release/steps map 300`, then `perf report -s pid,sym`.
 
 use polyproc::{Lock, Queue};
-use polyproc_benches::queue::{CAPACITY, Item, Record};
+use polyproc_benches::partner::{Partner, Stream};
+use polyproc_benches::pool::{self, same, square};
+use polyproc_benches::queue::{CAPACITY, Item, LARGE_CAPACITY, Record, copy_in_and_out, message, messages, number_of};
 use std::hint::black_box;
+
+const ALL: &str = "put-get|put-get-burst|put-get-serde|put-get-bytes|put-get-large|copy-large|stream-64-kib|crossbeam|lock|apply|map|map-large";
+/// The size of a large message.
+const LARGE: usize = 1 << 20;
 
 fn main() {
     polyproc::init();
@@ -25,8 +33,34 @@ fn main() {
             let lock = Lock::new().expect("a lock");
             (0..n).for_each(|_| drop(black_box(lock.lock())));
         }
+        "put-get-large" => {
+            let q = Queue::bounded(LARGE_CAPACITY).expect("a queue");
+            for i in 0..n {
+                q.put(message(LARGE, i)).expect("put");
+                let got: Vec<u8> = q.get().expect("got");
+                let _ = black_box(number_of(&got, LARGE));
+            }
+        }
+        "stream-64-kib" => {
+            let _ = Partner::start().stream(Stream::Large(1 << 16), n);
+        }
+        "copy-large" => {
+            let _ = copy_in_and_out(LARGE, n);
+        }
+        "apply" => {
+            let pool = pool::polyproc();
+            (0..n).for_each(|x| assert_eq!(pool.apply(square, x).expect("a result"), square(x)));
+        }
+        "map" => {
+            let pool = pool::polyproc();
+            (0..n).for_each(|_| assert_eq!(pool.map(square, 0..100_000).expect("results").len(), 100_000));
+        }
+        "map-large" => {
+            let pool = pool::polyproc();
+            (0..n).for_each(|_| assert_eq!(pool.map_chunked(same, messages(LARGE, 8), 1).expect("results").len(), 8));
+        }
         _ => {
-            eprintln!("usage: steps put-get|put-get-burst|put-get-serde|put-get-bytes|crossbeam|lock TIMES");
+            eprintln!("usage: steps {ALL} TIMES");
             std::process::exit(2);
         }
     }
