@@ -3,7 +3,7 @@
 use clap::Parser;
 use polyproc_benches::bars::{BARS, Verdict, judge, table};
 use polyproc_benches::results;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Reads what `cargo bench -p polyproc-benches` has measured, and prints one table: each bar of the design, our figure, the
@@ -44,6 +44,6 @@ fn main() -> ExitCode {
 /// Where criterion leaves its results.
 fn criterion_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")), PathBuf::from);
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"), PathBuf::from);
     target.join("criterion")
 }
