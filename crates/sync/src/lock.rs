@@ -117,7 +117,7 @@ impl Lock {
     /// assert!(!guard.recovered());
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
-    #[inline]
+    #[inline(always)] // a dozen instructions, in every function that locks
     #[track_caller]
     pub fn lock(&self) -> LockGuard<'_> {
         match self.lock_deadline(Deadline::NEVER) {
@@ -133,7 +133,7 @@ impl Lock {
     /// assert!(lock.try_lock().is_some());
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
-    #[inline]
+    #[inline(always)] // as `lock`
     pub fn try_lock(&self) -> Option<LockGuard<'_>> {
         self.lock_deadline(Deadline::PAST).ok()
     }
@@ -166,7 +166,7 @@ impl Lock {
     /// assert!(lock.lock_deadline(Deadline::NEVER).is_ok());
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
-    #[inline]
+    #[inline(always)] // as `lock`
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
         let thread = Thread::current();
         // SAFETY: a lock that stays mapped and never becomes anything else.
@@ -298,7 +298,7 @@ impl<'a> OwnerDied<'a> {
 }
 
 impl Drop for LockGuard<'_> {
-    #[inline]
+    #[inline(always)] // as `Lock::lock`
     fn drop(&mut self) {
         if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.

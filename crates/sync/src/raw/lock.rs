@@ -205,7 +205,7 @@ impl RawLock {
     ///
     /// # Safety
     /// * As for [`RawLock::lock`], and `me` is the calling thread.
-    #[inline]
+    #[inline(always)] // as the handle's `lock`
     pub(crate) unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
@@ -271,7 +271,7 @@ impl RawLock {
     ///
     /// # Safety
     /// * As for [`RawLock::unlock`], and `me` is the calling thread.
-    #[inline]
+    #[inline(always)] // as the handle's `lock`
     pub(crate) unsafe fn unlock_as(me: Thread, this: *const Self, unrepaired: bool) {
         // SAFETY: mapped by the caller's duty; the bytes remain those of a lock even after the store below.
         let lock = unsafe { &*this };
