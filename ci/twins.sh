@@ -141,7 +141,7 @@ in_lock 'lock: sleeps on whatever the word is' $lock \
 
 # The semaphore: P1 to P4, P6, P7.
 in_semaphore 'semaphore: a release does not ring' $semaphore \
-    '/fn release/,/^    \}/s/^ *self\.gate\.ring\(Side::Takers\); .*//' one_waiter_one_poster_two_rounds
+    '/fn add\(/,/^    \}/s/^ *self\.gate\.ring\(Side::Takers\); .*//' one_waiter_one_poster_two_rounds
 in_semaphore 'semaphore: a permit is given back without a ring' $semaphore \
     '/fn give_back/,/^    \}/s/^ *self\.gate\.ring\(Side::Takers\); .*//' two_owners
 in_semaphore 'semaphore: the woken does not wake the next' $semaphore \

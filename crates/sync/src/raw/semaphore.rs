@@ -81,12 +81,10 @@ const MOVED: u64 = 0xf_ffff; // the bits of a cell's version that `word` has, un
 /// let semaphore: &RawSemaphore = &sized;
 /// let nobody_died = |_| false;
 /// assert!(semaphore.acquire(nobody_died, Deadline::NEVER));
-/// let owes = semaphore.announce();
-/// let owned = semaphore.own(7, nobody_died, Deadline::NEVER).unwrap();
+/// let _owes = semaphore.announce();
+/// let _owned = semaphore.own(7, nobody_died, Deadline::NEVER).unwrap();
 /// assert!(!semaphore.acquire(nobody_died, Deadline::PAST));
 /// assert!(semaphore.acquire(|owner| owner == 7, Deadline::PAST)); // the owner died
-/// # let _ = owned;
-/// # drop(owes);
 /// ```
 #[derive(Debug)]
 #[repr(C)]
@@ -288,15 +286,29 @@ impl RawSemaphore {
     #[inline]
     pub fn release(&self, n: u32) -> Result<(), u32> {
         let _owes = self.announce();
+        let word = self.word.load(Relaxed);
+        let is_easy = self.bound.load(Relaxed) == u32::MAX && (word & COUNT) + u64::from(n) <= COUNT;
+        if is_easy && self.add(word, n) { Ok(()) } else { self.add_within_bound(n) }
+    }
+
+    /// Adds `n` permits to `word` if nobody has changed it.
+    #[inline]
+    fn add(&self, word: u64, n: u32) -> bool {
+        let added = self.word.compare_exchange(word, word + u64::from(n), AcqRel, Relaxed).is_ok(); // SYNC(P6)
+        if added {
+            self.gate.ring(Side::Takers); // P4
+        }
+        added
+    }
+
+    #[cold]
+    fn add_within_bound(&self, n: u32) -> Result<(), u32> {
         loop {
             let word = self.word.load(Relaxed);
             let bound = self.bound.load(Relaxed);
             let others = if bound == u32::MAX { 0 } else { self.in_cells(word) };
-            let sum = (word & COUNT) + u64::from(n);
-            if sum + others <= u64::from(bound) {
-                // SYNC(P6)
-                if self.word.compare_exchange(word, word + u64::from(n), AcqRel, Relaxed).is_ok() {
-                    self.gate.ring(Side::Takers); // P4
+            if (word & COUNT) + u64::from(n) + others <= u64::from(bound) {
+                if self.add(word, n) {
                     return Ok(());
                 }
             } else if self.word.load(Relaxed) == word {
@@ -326,10 +338,9 @@ impl RawSemaphore {
     /// let sized = RawSemaphore::<[AtomicU64; 1]>::new(1, u32::MAX);
     /// let semaphore: &RawSemaphore = &sized;
     /// let _owes = semaphore.announce();
-    /// let owned = semaphore.own(1, |_| false, Deadline::NEVER).unwrap();
+    /// let _owned = semaphore.own(1, |_| false, Deadline::NEVER).unwrap();
     /// assert!(semaphore.own(2, |_| false, Deadline::PAST).is_err());
     /// assert!(semaphore.own(2, |owner| owner == 1, Deadline::PAST).is_ok()); // it died
-    /// # let _ = owned;
     /// ```
     #[inline]
     pub fn own(&self, me: u32, dead: impl Fn(u32) -> bool, deadline: Deadline) -> Result<Owned, NotOwned> {
