@@ -54,24 +54,19 @@
 //! # Sources
 //! The kernel's robust futex ABI; glibc's node layout. Why not glibc's robust mutex: it forgets sleepers when the woken one dies.
 
+use super::waiters::{
+    COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, with_expiry,
+};
 use polyproc_sys::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
-use polyproc_sys::deadline::now_ns;
 use polyproc_sys::futex::{self, Futex, Wait};
 use polyproc_sys::robust::{DIED, TID, Thread, WAITERS};
 use polyproc_sys::spin::Spin;
 use polyproc_sys::{Deadline, asym};
 
-const FENCED: u64 = 1;
-const ONE: u64 = 1 << 1; // one waiter
-const COUNT: u64 = 0x7fff << 1;
-const EXPIRY_SHIFT: u32 = 16;
-const EXPIRY: u64 = 0xffff_ffff << EXPIRY_SHIFT;
-const GENERATION: u64 = 0xffff << 48;
-const ONE_GENERATION: u64 = 1 << 48;
 /// Unlocks without a waiter after which the fence is given up again.
 const IDLE: u32 = 64;
 
@@ -403,9 +398,7 @@ impl RawLock {
 
     /// Counts a waiter that sleeps until `until` at most; the generation to retract it with, none if the count is full.
     fn announce(&self, until: Deadline) -> Option<u64> {
-        let expiry = until.remaining().map_or(u32::MAX >> 1, |left| {
-            low_ms(now_ns()).wrapping_add(u32::try_from(left.as_millis()).unwrap_or(u32::MAX >> 2)).wrapping_add(1)
-        });
+        let expiry = expiry_at(until);
         let mut seen = self.wait.load(Relaxed);
         loop {
             if seen & COUNT == COUNT {
@@ -413,7 +406,7 @@ impl RawLock {
             }
             let mut next = seen + ONE;
             if seen & COUNT == 0 || later(expiry, expiry_of(seen)) {
-                next = (next & !EXPIRY) | u64::from(expiry) << EXPIRY_SHIFT;
+                next = with_expiry(next, expiry);
             }
             match self.wait.compare_exchange_weak(seen, next, SeqCst, Relaxed) {
                 Ok(_) => return Some(seen & GENERATION),
@@ -460,24 +453,6 @@ fn thread_is_dead(tid: u32) -> bool {
 #[cfg(polyproc_loom)]
 fn thread_is_dead(_: u32) -> bool {
     false
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "milliseconds are counted modulo 2^32")]
-fn low_ms(ns: u64) -> u32 {
-    (ns / 1_000_000) as u32
-}
-
-fn expiry_of(wait: u64) -> u32 {
-    ((wait & EXPIRY) >> EXPIRY_SHIFT) as u32
-}
-
-/// Whether `a` comes after `b`, both modulo 2^32 and less than 2^31 apart.
-fn later(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() > 0
-}
-
-fn expired(wait: u64) -> bool {
-    later(low_ms(now_ns()), expiry_of(wait))
 }
 
 #[cfg(all(test, not(polyproc_loom)))]

@@ -4,6 +4,7 @@ mod cell;
 pub mod gate;
 pub mod lock;
 pub mod semaphore;
+mod waiters;
 
 pub use gate::RawGate;
 pub use lock::RawLock;
