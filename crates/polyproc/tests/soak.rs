@@ -1,5 +1,5 @@
-//! Random kills under load: producers, consumers, lockers and the workers of a pool die and are replaced, and the books
-//! must balance.
+//! Random kills under load: producers, consumers, those who lock and change values, and the workers of a pool die and are
+//! replaced, and the books must balance.
 //!
 //! Every message carries who sent it (a number for each producer process ever started), its number and a checksum. The
 //! consumers report what they took through a third queue, with numbers of their own, since the process that keeps the
@@ -15,7 +15,7 @@
 use polyproc::parts::shm::{Kind, Object, message};
 use polyproc::parts::sys::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use polyproc::parts::sys::{deadline::now_ns, fork::kill_child};
-use polyproc::{Family, GetError, Lock, Pool, PoolError, Process, Queue, Stats, TaskError};
+use polyproc::{Array, Family, GetError, Lock, Pool, PoolError, Process, Queue, Semaphore, Stats, TaskError, Value};
 use polyproc_testing::{LeakCheck, watchdog};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::HashMap;
@@ -33,6 +33,8 @@ const WORKERS: usize = 2;
 /// Without any progress of one kind for so long, something hangs.
 const HANG: Duration = Duration::from_secs(20);
 const QUEUES: usize = 2;
+/// As many processes may be inside of what the semaphore guards.
+const PERMITS: u32 = 2;
 
 // The words of the field.
 const A: usize = 0;
@@ -42,6 +44,7 @@ const STOP: usize = 3;
 const WRONG: usize = 4;
 const RECOVERED: usize = 5;
 const ANSWERS: usize = 6;
+const PERMITTED: usize = 7;
 /// How many messages a producer has put into each queue, by its place.
 const PUT: usize = 16;
 /// Whether a consumer has begun to take, by its place.
@@ -58,6 +61,8 @@ const TORN: u64 = 1;
 const UNEQUAL: u64 = 2;
 const TWO_INSIDE: u64 = 3;
 const BROKEN: u64 = 4;
+const HALF_WRITTEN: u64 = 5;
+const LOST_COUNT: u64 = 6;
 
 /// Words of shared memory.
 #[derive(Clone)]
@@ -105,6 +110,12 @@ struct World {
     /// (consumer << 32 | its report's number, queue << 48 | producer << 24 | number of the message).
     reports: Queue<(u64, u64)>,
     lock: Lock,
+    /// Its permits have owners, so that none is lost.
+    permits: Semaphore,
+    /// A count, what it was multiplied with, and what came of it.
+    value: Value<[u64; 3]>,
+    /// Elements of three words likewise.
+    array: Array<[u64; 3]>,
     field: Field,
 }
 
@@ -183,6 +194,47 @@ fn two_words(world: &World, who: u64, linger: u64) {
     drop(guard);
 }
 
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What a value or an element holds after it was changed `n` times.
+fn triple(n: u64) -> [u64; 3] {
+    [n, MULTIPLIER, n.wrapping_mul(MULTIPLIER)]
+}
+
+/// Values and elements are whole whenever somebody looks, and count what was published; at most as many processes as there
+/// are permits do so at once.
+fn values(world: &World, i: u64) {
+    let field = &world.field;
+    let Ok(permit) = world.permits.acquire_owned() else { return field.set(WRONG, BROKEN) };
+    if u64::from(PERMITS) <= world.permits.available() {
+        field.set(WRONG, LOST_COUNT); // this thread's own is out
+    }
+    let look = |seen: [u64; 3], least: u64| {
+        if seen != triple(seen[0]) {
+            field.set(WRONG, HALF_WRITTEN);
+        }
+        if seen[0] < least {
+            field.set(WRONG, LOST_COUNT);
+        }
+        seen[0]
+    };
+    let before = look(world.value.get(), 0);
+    let during = world.value.update(|v| {
+        let n = look(*v, before);
+        *v = triple(n + 1);
+        n + 1
+    });
+    look(world.value.get(), during);
+    let at = i as usize % world.array.len();
+    look(world.array.get(at), 0);
+    let elements = world.array.lock();
+    let n = look(elements.get(at), 0);
+    elements.set(at, triple(n + 1));
+    drop(elements);
+    field.word(PERMITTED).fetch_add(1, Relaxed);
+    drop(permit);
+}
+
 fn produce(world: World, place: usize, me: u64, seed: u64) {
     let mut random = Random(seed);
     let mut put = [0; QUEUES];
@@ -239,6 +291,7 @@ fn hammer(world: World, me: u64, seed: u64) {
     let mut random = Random(seed);
     while world.field.get(STOP) == RUN {
         two_words(&world, me, random.below(200));
+        values(&world, random.next());
     }
 }
 
@@ -248,6 +301,7 @@ static WORLD: OnceLock<World> = OnceLock::new();
 fn task(n: u64) -> (u64, u64) {
     if let Some(world) = WORLD.get() {
         two_words(world, u64::from(std::process::id()) << 32, 20);
+        values(world, n);
     }
     (n, mix(n))
 }
@@ -363,19 +417,19 @@ impl Books {
 
 /// The longest times without progress, of several kinds.
 struct Stalls {
-    last: [(u64, Instant); 4],
-    longest: [Duration; 4],
+    last: [(u64, Instant); 5],
+    longest: [Duration; 5],
 }
 
 impl Stalls {
-    const NAMES: [&str; 4] = ["bytes", "words", "lock", "pool"];
+    const NAMES: [&str; 5] = ["bytes", "words", "lock", "pool", "permits"];
 
     fn new() -> Self {
-        Self { last: [(0, Instant::now()); 4], longest: [Duration::ZERO; 4] }
+        Self { last: [(0, Instant::now()); 5], longest: [Duration::ZERO; 5] }
     }
 
     fn look(&mut self, books: &Books, field: &Field) {
-        let now = [books.messages[0], books.messages[1], field.get(A), field.get(ANSWERS)];
+        let now = [books.messages[0], books.messages[1], field.get(A), field.get(ANSWERS), field.get(PERMITTED)];
         for (i, now) in now.into_iter().enumerate() {
             let (before, since) = &mut self.last[i];
             let stall = since.elapsed();
@@ -444,7 +498,11 @@ impl Soak {
         }
         self.stalls.look(&self.books, &self.world.field);
         let wrong = self.world.field.get(WRONG);
-        assert_eq!(wrong, 0, "torn {TORN}, words unequal {UNEQUAL}, two inside {TWO_INSIDE}, broken {BROKEN}");
+        assert_eq!(
+            wrong, 0,
+            "torn {TORN}, words unequal {UNEQUAL}, two inside {TWO_INSIDE}, broken {BROKEN}, value or element half written \
+             {HALF_WRITTEN}, permits or counts lost {LOST_COUNT}"
+        );
     }
 
     /// After a process has ended: what is known now.
@@ -559,6 +617,9 @@ fn run(duration: Duration, seed: u64) {
         words: Queue::bounded(64).unwrap(),
         reports: Queue::bounded(1024).unwrap(),
         lock: Lock::new().unwrap(),
+        permits: Semaphore::new(PERMITS).unwrap(),
+        value: Value::new(triple(0)).unwrap(),
+        array: Array::new(16, triple(0)).unwrap(),
         field: Field::new(),
     };
     let enter = |world: World| drop(WORLD.set(world));
@@ -608,6 +669,10 @@ fn run(duration: Duration, seed: u64) {
     assert!(matches!(world.bytes.try_get(), Err(GetError::Empty)));
     assert!(matches!(world.words.try_get(), Err(GetError::Empty)));
     two_words(&world, 1, 0);
+    let all: Vec<_> = (0..PERMITS).map(|_| world.permits.try_acquire_owned().expect("no permit is lost")).collect();
+    assert!(world.permits.try_acquire_owned().is_err(), "no permit is doubled");
+    drop(all);
+    values(&world, 0);
     assert_eq!(world.field.get(WRONG), 0);
     let kills: u64 = books.kills.values().sum();
     let workers = books.kills.get("workers").copied().unwrap_or(0);
@@ -615,7 +680,7 @@ fn run(duration: Duration, seed: u64) {
     let missing = [0, 1].map(|queue| books.missing(queue));
     println!(
         "soak: {kills} kills {:?}, {} messages, {} missing ({:?} of at most {:?}), longest stall {:.0?} {:.0?} of {:?}, \
-         lock {} times, recovered {}, {answered} tasks, {lost} lost, longest join {:.0?}",
+         lock {} times, recovered {}, values changed {} times, {answered} tasks, {lost} lost, longest join {:.0?}",
         books.kills,
         books.messages.iter().sum::<u64>(),
         missing.iter().sum::<u64>(),
@@ -626,6 +691,7 @@ fn run(duration: Duration, seed: u64) {
         Stalls::NAMES,
         world.field.get(A),
         world.field.get(RECOVERED),
+        world.value.get()[0],
         longest_join,
     );
     for (missing, killed) in missing.iter().zip(books.killed_consumers) {
