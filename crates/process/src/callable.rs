@@ -64,6 +64,7 @@ pub trait Function<Args>: Sealed<Args> + Copy + 'static {
 
 macro_rules! functions {
     ($($arg:ident)*) => {
+        #[diagnostic::do_not_recommend]
         impl<Fun, Out: 'static, $($arg: 'static),*> Sealed<($($arg,)*)> for Fun
         where
             Fun: Fn($($arg),*) -> Out + Copy + 'static,
@@ -73,6 +74,7 @@ macro_rules! functions {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<Fun, Out: 'static, $($arg: 'static),*> Function<($($arg,)*)> for Fun
         where
             Fun: Fn($($arg),*) -> Out + Copy + 'static,

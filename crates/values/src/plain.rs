@@ -23,8 +23,15 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 /// assert_eq!(state.get(), State::Busy);
 /// # Ok::<(), polyproc_values::ValueError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in shared memory as its bytes",
+    label = "no value, nor an element of an array",
+    note = "numbers, `bool`, `char` and arrays of them can; texts and lists travel through a `Queue`",
+    note = "a struct or an enum of your own: `#[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]` and `#[repr(C)]`"
+)]
 pub trait Plain: CheckedBitPattern + NoUninit + Send + Sync {}
 
+#[diagnostic::do_not_recommend]
 impl<T: CheckedBitPattern + NoUninit + Send + Sync> Plain for T {}
 
 /// How many words a `T` takes.
