@@ -14,7 +14,7 @@
 use crate::error::{CallError, ProcessError};
 use crate::function::{FnRef, Place, Role, enter_place, hash_of, text_of};
 use core::any::Any;
-use polyproc_shm::{Buffer, Codec, Family, Message, MessageError, message};
+use polyproc_shm::{Buffer, Codec, Family, Message, MessageError, Whole, message};
 use serde::{Serialize, de::DeserializeOwned};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -68,7 +68,7 @@ fn push_serialized<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), M
     let start = bytes.len();
     let unfinished = Unfinished { start, bytes };
     unfinished.bytes.extend_from_slice(&[0; LENGTH]);
-    postcard::serialize_with_flavor(value, End(&mut *unfinished.bytes))
+    postcard::serialize_with_flavor(&Whole(value), End(&mut *unfinished.bytes))
         .map_err(|e| MessageError::unencodable::<T>(&e))?;
     let value = start + LENGTH;
     let len = u32::try_from(unfinished.bytes.len() - value).map_err(|_| wrong("it takes 4 GiB or more".to_owned()))?;
