@@ -208,7 +208,7 @@ impl<T: Plain> Value<T> {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_values::Deadline;
     /// let value = polyproc_values::Value::new(1)?;
     /// assert_eq!(*value.lock_deadline(Deadline::NEVER).unwrap(), 1);
     /// # Ok::<(), polyproc_values::ValueError>(())
