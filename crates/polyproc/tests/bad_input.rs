@@ -102,6 +102,47 @@ fn items_that_cannot_be_encoded_come_back() {
     assert!(queue.is_empty());
 }
 
+/// Its encoding would be that of another value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Skipping {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+    n: u32,
+    list: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Holder {
+    Value(Option<Vec<(u8, Skipping)>>),
+    Fields {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        n: u32,
+    },
+}
+
+#[test]
+fn structs_that_leave_fields_out_do_not_become_others() {
+    let words = ["Skipping", "skip_serializing_if"];
+    let skipping = |limit| Skipping { limit, n: 1, list: vec![0, 0] };
+    let queue = Queue::bounded(2).unwrap();
+    refused(queue.put(skipping(None)), &words);
+    queue.put(skipping(Some(1))).unwrap();
+    assert_eq!(queue.get().unwrap(), skipping(Some(1)));
+
+    let holders = Queue::bounded(2).unwrap();
+    let holder = |limit| Holder::Value(Some(vec![(7, skipping(limit))]));
+    refused(holders.put(holder(None)), &["Holder", "skip_serializing_if"]);
+    refused(holders.put(Holder::Fields { limit: None, n: 1 }), &["Holder", "skip_serializing_if"]);
+    holders.put(holder(Some(2))).unwrap();
+    assert_eq!(holders.get().unwrap(), holder(Some(2)));
+
+    watchdog(LIMIT, || {
+        refused(Process::spawn(|_: Skipping| {}, (skipping(None),)), &words);
+        refused(Pool::new(1).unwrap().apply(|job: Skipping| job.n, skipping(None)), &words);
+    });
+}
+
 #[test]
 fn items_that_need_a_format_with_names_are_refused_where_they_arrive() {
     let queue = Queue::bounded(2).unwrap();

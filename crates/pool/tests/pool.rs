@@ -1,6 +1,7 @@
 //! What a pool does while nobody dies.
 
 use polyproc_pool::{Pool, PoolError, TaskError};
+use polyproc_shm::Buffer;
 use polyproc_testing::watchdog;
 use std::time::Duration;
 
@@ -18,6 +19,21 @@ fn smoke() {
         let pool = Pool::new(2).unwrap();
         assert_eq!(pool.map(square, 0..10).unwrap(), [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
         assert_eq!(pool.apply(square, 12).unwrap(), 144);
+    });
+}
+
+#[test]
+fn buffers_are_arguments_and_results() {
+    watchdog(LIMIT, || {
+        let pool = Pool::new(1).unwrap();
+        let double = |mut buffer: Buffer| {
+            buffer.iter_mut().for_each(|byte| *byte *= 2);
+            buffer
+        };
+        for len in [0, 3, 100_000] {
+            let doubled = pool.apply(double, Buffer::copy_of(&vec![4; len]).unwrap()).unwrap();
+            assert_eq!(*doubled, vec![8; len]);
+        }
     });
 }
 

@@ -47,7 +47,7 @@ pub(crate) use sealed::Sealed;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be run in another process with the arguments `{Args}`",
     note = "it must be a function, or a closure that captures nothing: pass what it needs as an argument",
-    note = "the arguments are one tuple: `(a,)` for one argument, `()` for none"
+    note = "the arguments are one tuple, of eight at most: `(a,)` for one argument, `()` for none"
 )]
 pub trait Function<Args>: Sealed<Args> + Copy + 'static {
     /// What the function returns.
@@ -64,6 +64,7 @@ pub trait Function<Args>: Sealed<Args> + Copy + 'static {
 
 macro_rules! functions {
     ($($arg:ident)*) => {
+        #[diagnostic::do_not_recommend]
         impl<Fun, Out: 'static, $($arg: 'static),*> Sealed<($($arg,)*)> for Fun
         where
             Fun: Fn($($arg),*) -> Out + Copy + 'static,
@@ -73,6 +74,7 @@ macro_rules! functions {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<Fun, Out: 'static, $($arg: 'static),*> Function<($($arg,)*)> for Fun
         where
             Fun: Fn($($arg),*) -> Out + Copy + 'static,

@@ -2,6 +2,7 @@
 
 use polyproc_shm::{MessageError, ShmError};
 use polyproc_sys::SysError;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 /// An operation on a process that failed.
@@ -48,7 +49,7 @@ pub enum ProcessError {
     #[error(transparent)]
     Sys(#[from] SysError),
     /// The child ended, or was ended, before its function ran.
-    #[error("child process {pid} did not start its work: {why} ({})", status_text(*status))]
+    #[error("child process {pid} did not start its work: {} ({})", why_text(*why, *status), status_text(*status))]
     ChildDidNotStart {
         /// The child.
         pid: u32,
@@ -70,6 +71,14 @@ pub enum ProcessError {
         /// The process.
         pid: u32,
     },
+}
+
+/// A child that a signal ended cannot be blamed for what it did not call.
+fn why_text(why: NotStarted, status: Option<ExitStatus>) -> String {
+    match (why, status.and_then(|s| s.signal())) {
+        (NotStarted::Ended, Some(_)) => "it was killed before it came to init()".to_owned(),
+        _ => why.to_string(),
+    }
 }
 
 fn status_text(status: Option<ExitStatus>) -> String {

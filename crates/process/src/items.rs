@@ -14,7 +14,7 @@
 use crate::error::{CallError, ProcessError};
 use crate::function::{FnRef, Place, Role, enter_place, hash_of, text_of};
 use core::any::Any;
-use polyproc_shm::{Codec, Family, Message, MessageError, message};
+use polyproc_shm::{Buffer, Codec, Family, Message, MessageError, Whole, message};
 use serde::{Serialize, de::DeserializeOwned};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -47,10 +47,13 @@ pub fn push<T: Serialize + 'static>(value: &T, bytes: &mut Vec<u8>) -> Result<()
         }
         Codec::Bytes => {
             let any: &dyn Any = value;
-            let run: &[u8] = match any.downcast_ref::<String>() {
-                Some(text) => text.as_bytes(),
-                None => any.downcast_ref::<Vec<u8>>().map_or(&[], |bytes| bytes),
-            };
+            let run = (any.downcast_ref::<String>().map(String::as_bytes))
+                .or_else(|| any.downcast_ref::<Vec<u8>>().map(Vec::as_slice))
+                .or_else(|| any.downcast_ref::<Buffer>().map(|buffer| &**buffer))
+                .ok_or_else(|| MessageError::Encode {
+                    what: core::any::type_name::<T>(),
+                    why: unknown(Codec::Bytes),
+                })?;
             bytes.extend_from_slice(&(run.len() as u64).to_le_bytes());
             bytes.extend_from_slice(run);
             Ok(())
@@ -65,7 +68,7 @@ fn push_serialized<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), M
     let start = bytes.len();
     let unfinished = Unfinished { start, bytes };
     unfinished.bytes.extend_from_slice(&[0; LENGTH]);
-    postcard::serialize_with_flavor(value, End(&mut *unfinished.bytes))
+    postcard::serialize_with_flavor(&Whole(value), End(&mut *unfinished.bytes))
         .map_err(|e| MessageError::unencodable::<T>(&e))?;
     let value = start + LENGTH;
     let len = u32::try_from(unfinished.bytes.len() - value).map_err(|_| wrong("it takes 4 GiB or more".to_owned()))?;
@@ -140,6 +143,8 @@ pub fn take<T: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> Result<T, Messa
                 *text = Some(String::from_utf8(item.to_vec()).map_err(|e| wrong(&e.to_string()))?);
             } else if let Some(vec) = any.downcast_mut::<Option<Vec<u8>>>() {
                 *vec = Some(item.to_vec());
+            } else if let Some(buffer) = any.downcast_mut::<Option<Buffer>>() {
+                *buffer = Some(Buffer::copy_of(item)?);
             }
             value.ok_or_else(|| wrong("it is neither text nor bytes"))
         }

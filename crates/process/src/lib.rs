@@ -23,5 +23,7 @@ pub use builder::Builder;
 pub use callable::Function;
 pub use current::{CurrentProcess, current_process};
 pub use error::{CallError, NotStarted, ProcessError};
+pub use polyproc_shm::{MessageError, ShmError};
+pub use polyproc_sys::SysError;
 pub use process::Process;
 pub use registry::active_children;

@@ -30,6 +30,7 @@ use std::sync::Arc;
 /// assert!(!child.is_alive());
 /// # Ok::<(), polyproc_process::ProcessError>(())
 /// ```
+#[must_use = "a child that nobody joins ends when this process does, whatever it is at"]
 #[derive(Clone)]
 pub struct Process {
     child: Arc<Child>,

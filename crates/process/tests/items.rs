@@ -2,7 +2,7 @@
 
 use polyproc_process::items::{self, enter_items};
 use polyproc_process::{CallError, function::FnRef};
-use polyproc_shm::{Family, MessageError};
+use polyproc_shm::{Buffer, Codec, Family, MessageError};
 use polyproc_sys::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -41,6 +41,24 @@ impl<'de> Deserialize<'de> for Picky {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let (_, n, _) = <(String, u32, String)>::deserialize(d)?;
         if n % 2 == 1 { Err(D::Error::custom("odd")) } else { Ok(Self(n)) }
+    }
+}
+
+#[test]
+fn every_type_that_is_its_bytes_is_an_item() {
+    fn there_and_back<T: Serialize + serde::de::DeserializeOwned + PartialEq + core::fmt::Debug + 'static>(value: &T) {
+        assert_eq!(Codec::of::<T>(), Codec::Bytes);
+        let mut bytes = Vec::new();
+        items::push(value, &mut bytes).unwrap();
+        items::push(&7_u8, &mut bytes).unwrap();
+        let mut rest = &bytes[..];
+        assert_eq!(items::take::<T>(&mut rest).unwrap(), *value);
+        assert_eq!(items::take::<u8>(&mut rest).unwrap(), 7);
+    }
+    for len in [0, 1, 100, 100_000] {
+        there_and_back(&"x".repeat(len));
+        there_and_back(&vec![3_u8; len]);
+        there_and_back(&Buffer::copy_of(&vec![4; len]).unwrap());
     }
 }
 

@@ -35,6 +35,12 @@ fn a_forgotten_init_is_an_error_on_both_sides() {
     assert_eq!((why, status.map(|s| s.success())), (NotStarted::TimedOut, Some(false)));
     assert!(matches!(child.started(Duration::MAX), Err(ProcessError::ChildDidNotStart { .. })));
 
+    // This one is killed by a stranger: nobody knows what it would have called.
+    let child = Process::builder().env(FORGET, "and go on").handshake(Duration::MAX).spawn(|| {}, ()).unwrap();
+    std::process::Command::new("kill").args(["-KILL", &child.pid().to_string()]).status().unwrap();
+    let text = child.join().unwrap_err().to_string();
+    assert!(text.contains("was killed before") && !text.contains("first in main"), "{text}");
+
     // This one calls init() on a thread of the test runner.
     let child = Process::builder().env(FORGET, "no, it does not").spawn(|| std::process::exit(3), ());
     let child: Process = child.map_err(|e| e.to_string()).unwrap();

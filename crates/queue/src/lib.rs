@@ -21,4 +21,8 @@ pub use error::{BoardError, GetError, PutError, QueueError};
 #[cfg(not(polyproc_loom))]
 pub use job::Job;
 #[cfg(not(polyproc_loom))]
+pub use polyproc_shm::{Buffer, MessageError, ShmError};
+#[cfg(not(polyproc_loom))]
+pub use polyproc_sys::Deadline;
+#[cfg(not(polyproc_loom))]
 pub use queue::Queue;

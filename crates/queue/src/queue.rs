@@ -136,7 +136,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_queue::Deadline;
     /// let q = polyproc_queue::Queue::bounded(1)?;
     /// q.put_deadline(1, Deadline::NEVER)?;
     /// assert!(q.put_deadline(2, Deadline::PAST).unwrap_err().is_full());
@@ -294,7 +294,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_queue::Deadline;
     /// let q = polyproc_queue::Queue::bounded(4)?;
     /// q.put(5)?;
     /// assert_eq!(q.get_deadline(Deadline::NEVER)?, 5);

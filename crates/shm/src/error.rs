@@ -167,10 +167,11 @@ impl MessageError {
             // Postcard drops what the type's own Serialize said.
             postcard::Error::SerdeSerCustom => {
                 "its Serialize refused it; handles of locks and queues travel in queues and as arguments of processes and \
-                 initializers only"
+                 initializers only, and a struct only with all of its fields, without serde's skip_serializing_if"
                     .to_owned()
             }
             postcard::Error::WontImplement => DESCRIBING.to_owned(),
+            e @ postcard::Error::SerializeSeqLengthUnknown => format!("{e}; types with serde's flatten do not travel"),
             e => e.to_string(),
         };
         Self::Encode { what: core::any::type_name::<T>(), why }

@@ -19,6 +19,7 @@ mod raw;
 mod scope;
 mod stats;
 mod sweep;
+mod whole;
 
 pub use block::Block;
 pub use buffer::Buffer;
@@ -32,3 +33,4 @@ pub use message::Message;
 pub use object::Object;
 pub use stats::Stats;
 pub use sweep::Reclaimed;
+pub use whole::Whole;

@@ -13,6 +13,7 @@ use crate::family::Family;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::scope::{self, DecodingScope, Encoding};
+use crate::whole::Whole;
 use core::any::{Any, TypeId};
 use core::mem::MaybeUninit;
 use serde::de::DeserializeOwned;
@@ -283,7 +284,8 @@ fn encode_serde<T: Serialize + 'static>(family: &'static Family, value: &T) -> R
     let scope = Encoding::enter();
     let mut scratch = [MaybeUninit::uninit(); SCRATCH];
     let failed = |e: &postcard::Error| MessageError::unencodable::<T>(e);
-    let len = postcard::serialize_with_flavor(value, Probe { bytes: &mut scratch, len: 0 }).map_err(|e| failed(&e))?;
+    let len = postcard::serialize_with_flavor(&Whole(value), Probe { bytes: &mut scratch, len: 0 })
+        .map_err(|e| failed(&e))?;
     let mut objects = scope.take();
     if len <= INLINE && objects.is_empty() {
         let mut words = [0; 6];
@@ -303,7 +305,7 @@ fn encode_serde<T: Serialize + 'static>(family: &'static Family, value: &T) -> R
         unsafe { scratch.as_ptr().cast::<u8>().copy_to_nonoverlapping(block.as_ptr(), len) };
     } else {
         let to = Writer { to: block.as_ptr(), left: len };
-        let left = postcard::serialize_with_flavor(value, to).map_err(|e| failed(&e))?;
+        let left = postcard::serialize_with_flavor(&Whole(value), to).map_err(|e| failed(&e))?;
         let again = scope.take();
         if left != 0 || again.len() != objects.len() {
             let why = "it gave different bytes the second time: its Serialize must depend on the value alone";

@@ -9,4 +9,8 @@ pub mod semaphore;
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
 #[cfg(not(polyproc_loom))]
+pub use polyproc_shm::ShmError;
+#[cfg(not(polyproc_loom))]
+pub use polyproc_sys::Deadline;
+#[cfg(not(polyproc_loom))]
 pub use semaphore::{AcquireError, Permit, Semaphore, TooManyPermits};

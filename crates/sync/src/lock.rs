@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// let waited = std::thread::spawn(move || other.lock_timeout(Duration::from_millis(10)).is_err());
 /// assert!(waited.join().unwrap());
 /// drop(guard);
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[derive(Clone)]
 pub struct Lock {
@@ -58,7 +58,7 @@ pub struct Lock {
 /// let lock = Lock::new()?;
 /// let _held = lock.lock();
 /// assert!(matches!(lock.lock_timeout(std::time::Duration::ZERO), Err(LockError::Mine)));
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -83,7 +83,7 @@ pub enum LockError {
 ///         died.make_consistent();
 ///     }
 /// }
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[must_use = "the lock is held until this is dropped"]
 pub struct OwnerDied<'a>(LockGuard<'a>);
@@ -97,7 +97,7 @@ impl Lock {
     /// # Examples
     /// ```
     /// assert!(polyproc_sync::Lock::new()?.try_lock().is_some());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn new() -> Result<Self, ShmError> {
         // Fresh memory of this kind is zero, or a lock that was given up: both are free locks.
@@ -115,7 +115,7 @@ impl Lock {
     /// let lock = polyproc_sync::Lock::new()?;
     /// let guard = lock.lock();
     /// assert!(!guard.recovered());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline(always)] // a dozen instructions, in every function that locks
     #[track_caller]
@@ -131,7 +131,7 @@ impl Lock {
     /// ```
     /// let lock = polyproc_sync::Lock::new()?;
     /// assert!(lock.try_lock().is_some());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline(always)] // as `lock`
     pub fn try_lock(&self) -> Option<LockGuard<'_>> {
@@ -148,7 +148,7 @@ impl Lock {
     /// # use std::time::Duration;
     /// let lock = polyproc_sync::Lock::new()?;
     /// assert!(lock.lock_timeout(Duration::from_secs(1)).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
         self.lock_deadline(Deadline::after(timeout))
@@ -161,10 +161,10 @@ impl Lock {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_sync::Deadline;
     /// let lock = polyproc_sync::Lock::new()?;
     /// assert!(lock.lock_deadline(Deadline::NEVER).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline(always)] // as `lock`
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
@@ -189,7 +189,7 @@ impl Lock {
     /// # Examples
     /// ```
     /// assert!(polyproc_sync::Lock::new()?.lock_checked().is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
     pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<'_>> {
@@ -272,7 +272,7 @@ impl LockGuard<'_> {
     ///
     /// ```
     /// assert!(!polyproc_sync::Lock::new()?.lock().recovered());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[must_use]
     pub fn recovered(&self) -> bool {
@@ -289,7 +289,7 @@ impl<'a> OwnerDied<'a> {
     ///     let guard = died.make_consistent();
     ///     assert!(guard.recovered());
     /// }
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn make_consistent(self) -> LockGuard<'a> {
         self.0.unrepaired.set(false);

@@ -62,7 +62,7 @@ pub struct Semaphore {
 /// let semaphore = Semaphore::new(0)?;
 /// let late = semaphore.acquire_timeout(std::time::Duration::ZERO);
 /// assert!(matches!(late, Err(AcquireError::TimedOut)));
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,7 +89,7 @@ pub enum AcquireError {
 /// ```
 /// let semaphore = polyproc_sync::Semaphore::bounded(1)?;
 /// assert_eq!(semaphore.release().unwrap_err().limit, 1);
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there would be more than {limit} permits: release only what was acquired")]
@@ -127,7 +127,7 @@ impl Semaphore {
     /// semaphore.acquire();
     /// assert!(semaphore.release().is_ok());
     /// assert!(semaphore.release().is_err());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn bounded(permits: u32) -> Result<Self, ShmError> {
         Self::create(permits, permits)
@@ -155,7 +155,7 @@ impl Semaphore {
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// semaphore.acquire();
     /// assert_eq!(semaphore.available(), 0);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline]
     pub fn acquire(&self) {
@@ -168,7 +168,7 @@ impl Semaphore {
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// assert!(semaphore.try_acquire());
     /// assert!(!semaphore.try_acquire());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline]
     #[must_use = "says whether there was a permit"]
@@ -187,7 +187,7 @@ impl Semaphore {
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// assert!(semaphore.acquire_timeout(Duration::from_secs(1)).is_ok());
     /// assert!(semaphore.acquire_timeout(Duration::from_millis(5)).is_err());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<(), AcquireError> {
         self.acquire_deadline(Deadline::after(timeout))
@@ -200,10 +200,10 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_sync::Deadline;
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// assert!(semaphore.acquire_deadline(Deadline::NEVER).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline]
     pub fn acquire_deadline(&self, deadline: Deadline) -> Result<(), AcquireError> {
@@ -314,10 +314,10 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_sync::Deadline;
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// assert!(semaphore.acquire_owned_deadline(Deadline::NEVER).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[inline]
     pub fn acquire_owned_deadline(&self, deadline: Deadline) -> Result<Permit<'_>, AcquireError> {
@@ -340,7 +340,7 @@ impl Semaphore {
     ///
     /// ```
     /// assert_eq!(polyproc_sync::Semaphore::new(3)?.available(), 3);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[must_use]
     pub fn available(&self) -> u64 {

@@ -55,7 +55,7 @@ use std::sync::Arc;
 /// guard.set(0, guard.get(2) + 2);
 /// drop(guard);
 /// assert_eq!(squares.to_vec(), [42, 1, 40]);
-/// # Ok::<(), polyproc_shm::ShmError>(())
+/// # Ok::<(), polyproc_values::ShmError>(())
 /// ```
 pub struct Array<T: Plain> {
     object: Arc<Object>,
@@ -75,7 +75,7 @@ impl<T: Plain> Array<T> {
     /// # Examples
     /// ```
     /// assert_eq!(polyproc_values::Array::new(3, true)?.to_vec(), [true; 3]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn new(len: usize, fill: T) -> Result<Self, ShmError> {
         Self::build(len, Some(fill), |_| fill)
@@ -91,7 +91,7 @@ impl<T: Plain> Array<T> {
     /// use polyproc_values::Array;
     /// assert_eq!(Array::<f64>::zeroed(2)?.to_vec(), [0.0; 2]);
     /// assert!(Array::<u64>::zeroed(usize::MAX).is_err());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn zeroed(len: usize) -> Result<Self, ShmError>
     where
@@ -108,7 +108,7 @@ impl<T: Plain> Array<T> {
     /// # Examples
     /// ```
     /// assert_eq!(polyproc_values::Array::from_slice(&['a', 'b'])?.len(), 2);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn from_slice(slice: &[T]) -> Result<Self, ShmError> {
         Self::build(slice.len(), slice.first().copied(), |i| slice[i])
@@ -122,7 +122,7 @@ impl<T: Plain> Array<T> {
     /// # Examples
     /// ```
     /// assert_eq!(polyproc_values::Array::from_iter(1..=3)?.to_vec(), [1, 2, 3]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[expect(clippy::should_implement_trait, reason = "the trait's function could not fail")]
     pub fn from_iter(items: impl IntoIterator<Item = T>) -> Result<Self, ShmError> {
@@ -147,7 +147,7 @@ impl<T: Plain> Array<T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::new(7, 'x')?.len(), 7);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     #[inline]
@@ -159,7 +159,7 @@ impl<T: Plain> Array<T> {
     ///
     /// ```
     /// assert!(polyproc_values::Array::<u8>::zeroed(0)?.is_empty());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -174,7 +174,7 @@ impl<T: Plain> Array<T> {
     /// # Examples
     /// ```
     /// assert_eq!(polyproc_values::Array::from_slice(&[3_i32, 4])?.get(1), 4);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     #[inline]
@@ -195,7 +195,7 @@ impl<T: Plain> Array<T> {
     /// let array = polyproc_values::Array::new(2, 0_u8)?;
     /// array.set(1, 5);
     /// assert_eq!(array.to_vec(), [0, 5]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[inline]
     #[track_caller]
@@ -208,7 +208,7 @@ impl<T: Plain> Array<T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::from_slice(&[3_u16, 4])?.iter().sum::<u16>(), 7);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = T> + ExactSizeIterator + '_ {
         (0..self.len()).map(|i| self.get(i))
@@ -218,7 +218,7 @@ impl<T: Plain> Array<T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::new(2, 'x')?.to_vec(), ['x', 'x']);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
@@ -237,7 +237,7 @@ impl<T: Plain> Array<T> {
     /// let mut two = [0; 2];
     /// polyproc_values::Array::from_iter(0..10)?.read(4..6, &mut two);
     /// assert_eq!(two, [4, 5]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>, to: &mut [T]) {
@@ -258,7 +258,7 @@ impl<T: Plain> Array<T> {
     /// let array = polyproc_values::Array::new(4, 0_u8)?;
     /// array.write(1..=2, &[5, 6]);
     /// assert_eq!(array.to_vec(), [0, 5, 6, 0]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[track_caller]
     pub fn write(&self, range: impl RangeBounds<usize>, from: &[T]) {
@@ -280,7 +280,7 @@ impl<T: Plain> Array<T> {
     /// guard.set(1, guard.get(1) + 1);
     /// # drop(guard);
     /// # assert_eq!(array.to_vec(), [9, 11]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[inline]
     #[track_caller]
@@ -298,7 +298,7 @@ impl<T: Plain> Array<T> {
     /// let guard = array.try_lock().expect("nobody holds it");
     /// assert!(array.try_lock().is_none());
     /// # drop(guard);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<ArrayGuard<'_, T>> {
@@ -315,7 +315,7 @@ impl<T: Plain> Array<T> {
     /// # use std::time::Duration;
     /// let array = polyproc_values::Array::new(2, 0)?;
     /// assert!(array.lock_timeout(Duration::from_secs(1)).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError> {
         self.lock_deadline(Deadline::after(timeout))
@@ -328,10 +328,10 @@ impl<T: Plain> Array<T> {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_values::Deadline;
     /// let array = polyproc_values::Array::new(2, 0)?;
     /// assert!(array.lock_deadline(Deadline::NEVER).is_ok());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[inline]
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<ArrayGuard<'_, T>, LockError> {

@@ -34,7 +34,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     ///
     /// ```
     /// assert!(!polyproc_values::Array::new(1, 1)?.lock().recovered());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     pub fn recovered(&self) -> bool {
@@ -45,7 +45,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().len(), 7);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     #[inline]
@@ -57,7 +57,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     ///
     /// ```
     /// assert!(!polyproc_values::Array::new(7, 1)?.lock().is_empty());
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -72,7 +72,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     /// # Examples
     /// ```
     /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().get(6), 1);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     #[inline]
@@ -91,7 +91,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     /// let array = polyproc_values::Array::new(2, 1)?;
     /// array.lock().set(0, 5);
     /// assert_eq!(array.get(0), 5);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[inline]
     #[track_caller]
@@ -104,7 +104,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::new(7, 1)?.lock().iter().sum::<i32>(), 7);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = T> + ExactSizeIterator + '_ {
         self.array.iter()
@@ -114,7 +114,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     ///
     /// ```
     /// assert_eq!(polyproc_values::Array::new(2, 1)?.lock().to_vec(), [1, 1]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
@@ -131,7 +131,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     /// let mut two = [0; 2];
     /// polyproc_values::Array::from_iter(0..10)?.lock().read(..2, &mut two);
     /// assert_eq!(two, [0, 1]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>, to: &mut [T]) {
@@ -148,7 +148,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     /// let array = polyproc_values::Array::new(2, 1)?;
     /// array.lock().write(.., &[5, 6]);
     /// assert_eq!(array.to_vec(), [5, 6]);
-    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     #[track_caller]
     pub fn write(&self, range: impl RangeBounds<usize>, from: &[T]) {

@@ -25,4 +25,10 @@ pub use error::ValueError;
 #[cfg(not(polyproc_loom))]
 pub use plain::Plain;
 #[cfg(not(polyproc_loom))]
+pub use polyproc_shm::ShmError;
+#[cfg(not(polyproc_loom))]
+pub use polyproc_sync::LockError;
+#[cfg(not(polyproc_loom))]
+pub use polyproc_sys::Deadline;
+#[cfg(not(polyproc_loom))]
 pub use value::{Value, ValueGuard};

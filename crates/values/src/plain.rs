@@ -3,7 +3,7 @@
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
 /// A type that can lie in shared memory as its bytes: numbers, `bool`, `char`, arrays of them, and structs and enums with
-/// [`bytemuck`]'s derives. No references, no `String`, no `Vec`: they are addresses, which mean nothing in another process.
+/// [bytemuck](https://docs.rs/bytemuck)'s derives. No references, no `String`, no `Vec`: they are addresses, which mean nothing in another process.
 ///
 /// All such types are `Plain` by themselves. For your own, derive [`NoUninit`] and [`CheckedBitPattern`], or `Pod` and
 /// `Zeroable` if any bits are a value:
@@ -23,8 +23,15 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 /// assert_eq!(state.get(), State::Busy);
 /// # Ok::<(), polyproc_values::ValueError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in shared memory as its bytes",
+    label = "no value, nor an element of an array",
+    note = "numbers, `bool`, `char` and arrays of them can; texts and lists travel through a `Queue`",
+    note = "a struct or an enum of your own: `#[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]` and `#[repr(C)]`"
+)]
 pub trait Plain: CheckedBitPattern + NoUninit + Send + Sync {}
 
+#[diagnostic::do_not_recommend]
 impl<T: CheckedBitPattern + NoUninit + Send + Sync> Plain for T {}
 
 /// How many words a `T` takes.

@@ -50,11 +50,11 @@ use std::sync::Arc;
 /// What contains an address cannot be shared, since it means nothing in another process:
 ///
 /// ```compile_fail,E0277
-/// let name = polyproc_values::Value::new(String::from("x")); // `String: NoUninit` is not satisfied
+/// let name = polyproc_values::Value::new(String::from("x")); // `String` cannot lie in shared memory
 /// ```
 /// ```compile_fail,E0277
 /// static ONE: u64 = 1;
-/// let reference = polyproc_values::Value::new(&ONE); // nor is `&'static u64: NoUninit`
+/// let reference = polyproc_values::Value::new(&ONE); // nor can `&u64`
 /// ```
 pub struct Value<T: Plain> {
     object: Arc<Object>,
@@ -208,7 +208,7 @@ impl<T: Plain> Value<T> {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_sys::Deadline;
+    /// use polyproc_values::Deadline;
     /// let value = polyproc_values::Value::new(1)?;
     /// assert_eq!(*value.lock_deadline(Deadline::NEVER).unwrap(), 1);
     /// # Ok::<(), polyproc_values::ValueError>(())
