@@ -37,6 +37,8 @@ const RETRIES: u32 = 1000;
 const ROOM: usize = 64;
 /// How long the main process waits for a message before it looks whether any can come.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Work that one process does before several have started is not worth sharing.
+const LITTLE: Duration = Duration::from_millis(50);
 
 /// The queue, in a worker.
 static QUEUE: OnceLock<Queue<Found>> = OnceLock::new();
@@ -94,6 +96,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     }
     writeln!(out, "serial time: {} in the main process alone", seconds(serial))?;
     writeln!(out, "speed-up: {:.2}", serial.as_secs_f64() / parallel.as_secs_f64())?;
+    if serial < LITTLE {
+        writeln!(out, "so little work is done before processes have started: try 1 30000000")?;
+    }
     Ok(())
 }
 
