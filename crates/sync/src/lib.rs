@@ -1,6 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+#[doc(hidden)]
+pub mod kept;
+#[cfg(not(polyproc_loom))]
 pub mod lock;
 pub mod raw;
 #[cfg(not(polyproc_loom))]

@@ -1,12 +1,14 @@
 //! The handle of a lock and its guard; the bytes are [`RawLock`].
 
+use crate::kept;
 use crate::raw::RawLock;
 use crate::raw::lock::NotLocked;
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, ShmError, message};
+use polyproc_sys::Deadline;
 use polyproc_sys::robust::Thread;
-use polyproc_sys::{Deadline, liveness};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -46,7 +48,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Lock {
-    object: Arc<Object>,
+    /// Released by [`kept::release`].
+    object: ManuallyDrop<Arc<Object>>,
     /// The object's bytes: mapped for as long as the process lives, and those of a lock for ever.
     raw: &'static RawLock,
 }
@@ -205,7 +208,7 @@ impl Lock {
         // SAFETY: the object is a lock's (its kind says so), of 40 aligned bytes that stay mapped and of that kind; all fields
         // are atomics.
         let raw = unsafe { &*object.as_ptr().cast::<RawLock>() };
-        Self { object, raw }
+        Self { object: ManuallyDrop::new(object), raw }
     }
 }
 
@@ -227,12 +230,9 @@ impl core::fmt::Debug for Lock {
 }
 
 impl Drop for Lock {
-    /// A lock whose guard was forgotten is still held by a thread of this process, and named in its robust list: its bytes
-    /// must not become another lock's before that thread has ended. So this process keeps its hold for good.
     fn drop(&mut self) {
-        if self.raw.owner().is_some_and(liveness::is_own_thread) && Arc::strong_count(&self.object) == 1 {
-            core::mem::forget(Arc::clone(&self.object));
-        }
+        // SAFETY: taken once; nothing uses it behind this.
+        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the handle of a lock does, within one process.
 #![cfg(not(polyproc_loom))]
 
+use polyproc_shm::{Family, Message};
 use polyproc_sync::{Lock, LockError};
 use polyproc_sys::{futex, robust};
 use polyproc_testing::watchdog;
@@ -89,6 +90,30 @@ fn many_locks_are_held_at_once_and_given_up_in_any_order() {
             drop(guards);
             assert!(locks.iter().all(|l| l.try_lock().is_some()), "steps of {step}");
         }
+    });
+}
+
+/// What cannot be held is refused when it is asked for, and what is held can be given up, in any order.
+#[test]
+fn one_lock_too_many_is_refused_and_the_others_are_given_up() {
+    watchdog(LIMIT, || {
+        let locks: Vec<Lock> = (0..130).map(|_| Lock::new().unwrap()).collect();
+        let family = Family::get().unwrap();
+        for step in [1, 3, 127] {
+            let mut guards: Vec<_> = locks.iter().take(128).map(|l| Some(l.lock())).collect();
+            for one_more in &locks[128..] {
+                std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| drop(one_more.try_lock()))).unwrap_err();
+            }
+            // What takes a lock of the family's for a moment works all the same.
+            drop(Message::encode(family, &locks[129]).unwrap().decode::<Lock>(family).unwrap());
+            for i in 0..128 {
+                guards[i * step % 128].take();
+            }
+            assert!(locks.iter().all(|l| l.try_lock().is_some()), "steps of {step}");
+        }
+        let all = || locks.iter().map(Lock::lock).collect::<Vec<_>>();
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(all)).unwrap_err();
+        assert!(locks.iter().all(|l| l.try_lock().is_some()), "a panic gives all up");
     });
 }
 

@@ -3,16 +3,17 @@
 use crate::array_guard::ArrayGuard;
 use crate::contents;
 use crate::error::SCRIBBLED;
-use crate::held::{Held, keep_if_held};
+use crate::held::Held;
 use crate::plain::{Bits, Plain, type_hash, word_of};
 use crate::raw::Elements;
 use crate::raw::array::{Parts, RawArray};
 use bytemuck::Zeroable;
+use core::mem::ManuallyDrop;
 use core::ops::{Bound, Range, RangeBounds};
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, ShmError, message};
-use polyproc_sync::LockError;
 use polyproc_sync::raw::RawLock;
+use polyproc_sync::{LockError, kept};
 use polyproc_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -58,7 +59,8 @@ use std::sync::Arc;
 /// # Ok::<(), polyproc_values::ShmError>(())
 /// ```
 pub struct Array<T: Plain> {
-    object: Arc<Object>,
+    /// Released by [`kept::release`].
+    object: ManuallyDrop<Arc<Object>>,
     parts: Parts,
     /// An element as it was when the handle was made or arrived: stands in for bytes that are no `T`.
     first: Option<T>,
@@ -138,7 +140,7 @@ impl<T: Plain> Array<T> {
         let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
         raw.describe(len as u64, type_hash::<T>(), data.into_ref()); // the object's from here on
         let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
-        let this = Self { object: Arc::new(object), parts, first };
+        let this = Self { object: ManuallyDrop::new(Arc::new(object)), parts, first };
         this.store_range(0..len, get);
         Ok(this)
     }
@@ -421,13 +423,14 @@ impl<T: Plain> Array<T> {
 
 impl<T: Plain> Drop for Array<T> {
     fn drop(&mut self) {
-        keep_if_held(&self.object);
+        // SAFETY: taken once; nothing uses it behind this.
+        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
     }
 }
 
 impl<T: Plain> Clone for Array<T> {
     fn clone(&self) -> Self {
-        Self { object: Arc::clone(&self.object), parts: self.parts, first: self.first }
+        Self { object: ManuallyDrop::clone(&self.object), parts: self.parts, first: self.first }
     }
 }
 
@@ -453,7 +456,7 @@ impl<'de, T: Plain> Deserialize<'de> for Array<T> {
             return Err(message::refuse_handle::<Self, _>("the array holds elements of another type"));
         }
         let parts = raw.parts(object.family(), Self::STRIDE).ok().flatten().ok_or_else(scribbled)?;
-        let mut arrived = Self { object, parts, first: None };
+        let mut arrived = Self { object: ManuallyDrop::new(object), parts, first: None };
         let mut bits = Bits::<T>::new();
         let valid = (0..arrived.len()).find_map(|i| {
             arrived.elements().load(i, |k, word| bits.put(k, word));

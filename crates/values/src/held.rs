@@ -1,11 +1,9 @@
 //! The lock of a value or an array as its guard holds it.
 
-use polyproc_shm::Object;
 use polyproc_sync::LockError;
 use polyproc_sync::raw::RawLock;
 use polyproc_sync::raw::lock::NotLocked;
-use polyproc_sys::{Deadline, liveness, robust};
-use std::sync::Arc;
+use polyproc_sys::{Deadline, robust};
 
 /// A lock that this thread holds until it is dropped. Not `Send`: the kernel marks the lock when this thread dies.
 pub(crate) struct Held {
@@ -89,16 +87,5 @@ impl Drop for Held {
             // SAFETY: as in `lock`; this thread took the lock and still holds it.
             unsafe { RawLock::unlock(self.lock, self.passes_on) };
         }
-    }
-}
-
-/// Before the handle of an object is dropped, whose first bytes are a lock: a lock whose guard was forgotten is still held
-/// by a thread of this process, and named in its robust list; its bytes must not become another one's before that thread
-/// has ended. So this process keeps its hold for good.
-pub(crate) fn keep_if_held(object: &Arc<Object>) {
-    // SAFETY: the object begins with a lock, in memory that stays mapped; it is only looked at.
-    let owner = unsafe { &*object.as_ptr().cast_const().cast::<RawLock>() }.owner();
-    if owner.is_some_and(liveness::is_own_thread) && Arc::strong_count(object) == 1 {
-        core::mem::forget(Arc::clone(object));
     }
 }

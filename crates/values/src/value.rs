@@ -1,13 +1,14 @@
 //! The handle of a value and its guard; the bytes are [`RawValue`].
 
 use crate::error::{SCRIBBLED, ValueError};
-use crate::held::{Held, keep_if_held};
+use crate::held::Held;
 use crate::plain::{Bits, Plain, type_hash, word_of, words};
 use crate::raw::RawValue;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, message};
-use polyproc_sync::LockError;
+use polyproc_sync::{LockError, kept};
 use polyproc_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -57,7 +58,8 @@ use std::sync::Arc;
 /// let reference = polyproc_values::Value::new(&ONE); // nor can `&u64`
 /// ```
 pub struct Value<T: Plain> {
-    object: Arc<Object>,
+    /// Released by [`kept::release`].
+    object: ManuallyDrop<Arc<Object>>,
     /// The value with which the handle was made or arrived: stands in for bytes that are no `T`.
     first: T,
 }
@@ -82,7 +84,7 @@ impl<T: Plain> Value<T> {
         }
         // The lock in fresh memory of this kind is zero: free.
         let object = Object::create(Family::get()?, size::<T>(), Kind::Value)?;
-        let this = Self { object: Arc::new(object), first: value };
+        let this = Self { object: ManuallyDrop::new(Arc::new(object)), first: value };
         this.raw().describe(label::<T>(), |i| word_of(&value, i));
         Ok(this)
     }
@@ -256,13 +258,14 @@ fn label<T: 'static>() -> u16 {
 
 impl<T: Plain> Drop for Value<T> {
     fn drop(&mut self) {
-        keep_if_held(&self.object);
+        // SAFETY: taken once; nothing uses it behind this.
+        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
     }
 }
 
 impl<T: Plain> Clone for Value<T> {
     fn clone(&self) -> Self {
-        Self { object: Arc::clone(&self.object), first: self.first }
+        Self { object: ManuallyDrop::clone(&self.object), first: self.first }
     }
 }
 
@@ -286,7 +289,7 @@ impl<'de, T: Plain> Deserialize<'de> for Value<T> {
             return Err(message::refuse_handle::<Self, _>("the value is of another type"));
         }
         let first = read(raw).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
-        Ok(Self { object, first })
+        Ok(Self { object: ManuallyDrop::new(object), first })
     }
 }
 

@@ -52,7 +52,7 @@ impl RawHolders {
         let thread = Thread::current();
         // SAFETY: a line of the family's memory, 40 bytes and more, which is mapped until the process ends; only the
         // owner of the word uses the node.
-        let announced = unsafe { thread.announce_lock(&raw const self.word) };
+        let announced = unsafe { thread.announce_inner_lock(&raw const self.word) };
         debug_assert!(announced, "nothing inside takes it again");
         match self.word.compare_exchange(0, thread.id(), Acquire, Relaxed) {
             Ok(_) => Inside { lock: self, thread, died: false },

@@ -38,15 +38,17 @@ const NODE: usize = 32;
 const PREV: usize = 8; // before the node
 const PI: usize = 1; // libc's mark on the address of a priority-inheriting mutex
 const MOST: usize = 128; // words that a thread can own at once
+/// Room in the list: for those, and for the word of the thread's life and a lock of our own, which may come last.
+const ROOM: usize = MOST + 4;
 
 struct State {
     tid: Cell<u32>,
     head: Cell<*mut Head>,
     gate: Cell<bool>,
     count: Cell<usize>,
-    linked: [Cell<Node>; MOST],
+    linked: [Cell<Node>; ROOM],
     /// `foreign[i]`: the node behind `linked[i]` was not ours when that was linked.
-    foreign: [Cell<bool>; MOST],
+    foreign: [Cell<bool>; ROOM],
 }
 
 thread_local! {
@@ -56,8 +58,8 @@ thread_local! {
             head: Cell::new(core::ptr::null_mut()),
             gate: Cell::new(false),
             count: Cell::new(0),
-            linked: [const { Cell::new(core::ptr::null_mut()) }; MOST],
-            foreign: [const { Cell::new(false) }; MOST],
+            linked: [const { Cell::new(core::ptr::null_mut()) }; ROOM],
+            foreign: [const { Cell::new(false) }; ROOM],
         }
     };
 }
@@ -141,20 +143,37 @@ impl Thread {
     #[inline]
     #[must_use]
     pub unsafe fn announce_lock(self, word: *const Futex) -> bool {
-        if !self.pending().is_null() {
-            return self.announce_another(word);
+        if !self.pending().is_null() || STATE.with(|s| s.count.get()) >= MOST {
+            return self.announce_another(word, MOST);
         }
         self.set_pending(node_of(word));
         true
     }
 
-    /// While the pending slot names something already.
+    /// [`Thread::announce_lock`] for a lock of polyproc's own, which nothing else is taken under: also for who owns 128.
+    ///
+    /// # Safety
+    /// * As for [`Thread::announce_lock`].
+    ///
+    /// # Examples
+    /// See [`Thread::announce_lock`].
+    #[must_use]
+    pub unsafe fn announce_inner_lock(self, word: *const Futex) -> bool {
+        self.announce_another(word, ROOM - 1)
+    }
+
+    /// While the pending slot may name something already, or the list is full.
     #[cold]
-    fn announce_another(self, word: *const Futex) -> bool {
+    fn announce_another(self, word: *const Futex, most: usize) -> bool {
         if self.announces(word) {
             return false;
         }
-        self.spill();
+        // Here, and not when a word goes into the list: a guard that is dropped out of order, and a wake-up, put one there.
+        let owned = STATE.with(|s| s.count.get() + usize::from(!self.pending().is_null() && !s.gate.get()));
+        assert!(owned < most, "one thread holds more than {MOST} locks at once");
+        if !self.pending().is_null() {
+            self.spill();
+        }
         self.set_pending(node_of(word));
         true
     }
@@ -249,7 +268,7 @@ impl Thread {
         if count > 0 && s.linked[..count].iter().any(|n| n.get() == node) {
             return;
         }
-        assert!(count < MOST, "one thread holds more than {MOST} locks at once");
+        assert!(count < ROOM, "one thread holds more than {MOST} locks at once");
         let first = read_node(self.head_node());
         s.linked[count].set(node);
         s.foreign[count].set(!self.is_ours(s, first));
