@@ -167,7 +167,7 @@ in_semaphore 'semaphore: nobody finishes the move of another' $semaphore \
 in_semaphore 'semaphore: a look in vain is not repeated' $semaphore \
     's/if self\.word\.load\(Acquire\) == word \{/if true {/' a_look_that_meets_a_release_and_an_owner
 in_semaphore 'semaphore: a look that lost a race acquires nothing' $semaphore \
-    's/(next\(seen, EMPTY, 0\), AcqRel), Acquire/\1, Relaxed/' a_look_that_meets_a_release_and_an_owner
+    's/(compare_exchange\(seen, empty, AcqRel), Acquire/\1, Relaxed/' a_look_that_meets_a_release_and_an_owner
 in_semaphore 'semaphore: full at a glance' $semaphore \
     's/\} else if self\.is_full\(dead\) \{/} else {/' there_was_always_room
 

@@ -7,7 +7,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use polyproc_queue::raw::Ring;
-use polyproc_queue::raw::ring::{Owner, Take};
+use polyproc_queue::raw::ring::{NotNow, Owner, Take, Unchecked};
 use polyproc_sys::atomic::AtomicU64;
 
 struct Shared {
@@ -34,7 +34,10 @@ fn put(s: &Shared, owner: u16, first: u64, count: u64) -> u64 {
     for n in first..first + count {
         match s.ring().put(Owner::new(owner, 1), &[n, !n]) {
             Ok(()) => done += 1,
-            Err(_) => break, // full: the models do not wait
+            Err(e) => {
+                assert_eq!(e, NotNow::Blocked, "Q3"); // full: the models do not wait
+                break;
+            }
         }
     }
     done
@@ -44,7 +47,12 @@ fn get(s: &Shared, most: usize) -> Vec<u64> {
     let mut out = Vec::new();
     for _ in 0..most {
         let mut payload = [0; 2];
-        if s.ring().get(&mut payload, |_| false, |_, _| Take::Yes).is_err() {
+        let take = |payload: &[u64; 2], read: Unchecked<'_>| {
+            assert!(!read.is_whole() || payload[0] == !payload[1], "torn, and said to be whole");
+            Take::Yes
+        };
+        if let Err(e) = s.ring().get(&mut payload, |_| false, take) {
+            assert_eq!(e, NotNow::Blocked, "Q3");
             break;
         }
         assert_eq!(payload[0], !payload[1], "torn");
@@ -128,5 +136,27 @@ fn two_producers_and_a_consumer_in_one_slot() {
         let mut got = consumer.join().expect("the consumer ended well");
         got.extend(get(&s, 2));
         assert_eq!(got.len() as u64, count);
+    });
+}
+
+/// Three threads, of which only one puts: loom remembers an object's last access alone, so that a thread that has looked
+/// at a word before it changes it hides the looks of the others.
+#[test]
+fn a_slot_is_read_while_another_takes_it_and_a_third_fills_it() {
+    check(3, || {
+        let s = Shared::new(1);
+        assert_eq!(put(&s, 1, 10, 1), 1);
+        let consumer = {
+            let s = Arc::clone(&s);
+            thread::spawn(move || get(&s, 1).len())
+        };
+        let producer = {
+            let s = Arc::clone(&s);
+            thread::spawn(move || put(&s, 1, 20, 1))
+        };
+        let mine = get(&s, 1).len();
+        let theirs = consumer.join().expect("the consumer ended well");
+        let count = 1 + producer.join().expect("the producer ended well");
+        assert_eq!((mine + theirs + get(&s, 1).len()) as u64, count);
     });
 }

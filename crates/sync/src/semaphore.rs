@@ -27,9 +27,9 @@ use std::sync::Arc;
 ///
 /// # When a process dies
 /// A counted permit that it had is lost, as with `sem_t`: use owned ones where that matters. An owned permit is there for
-/// others as soon as the thread is dead. If they sleep, the kernel wakes one of them, unless the dead thread had taken a
-/// lock since, or had taken or given back another permit: then they look for themselves after 100 ms. Wherever in an
-/// operation a thread is killed, nobody hangs, and no permit is lost but one that it was just taking to be counted.
+/// others as soon as the thread is dead. If they sleep, the kernel wakes one of them, unless the dead thread had, since,
+/// taken or given up a lock, or taken or given back another permit: then they look for themselves after 100 ms. Wherever
+/// in an operation a thread is killed, nobody hangs, and no permit is lost but one that it was just taking to be counted.
 /// A stopped owner keeps its permit. A forked child that inherits a [`Permit`] does not have it: dropping it does nothing.
 ///
 /// # Limits

@@ -33,7 +33,7 @@
 //! Q1. The release store of `FULL` pairs with the acquire load in `get`: publishes the payload.
 //! Q2. The release CAS `FULL -> FREE` pairs with the acquire CAS `FREE -> WRITING` of the next turn: the payload was read
 //!     before it is overwritten. Reads of a payload are atomic word by word; what was read is used only if the word of
-//!     the slot did not change meanwhile.
+//!     the slot did not change meanwhile, which a release CAS proves, and no load does: payloads are stored relaxed.
 //! Q3. Hints are stored with release and loaded with acquire, and so are the words on the way: whoever comes to a position
 //!     sees what proved the one before it, hence never a word that is a turn too old.
 //! Gates are not rung here; the callers do, with an announcement around it.
@@ -395,8 +395,7 @@ impl<'a, const WIDTH: usize> Ring<'a, WIDTH> {
                 for (to, from) in buffer.iter_mut().zip(&slot[1..]) {
                     *to = from.load(Relaxed);
                 }
-                polyproc_sys::atomic::fence(Acquire);
-                if slot[0].load(Relaxed) == word {
+                if Unchecked::new(&slot[0], word).is_whole() {
                     each(buffer);
                     break;
                 }

@@ -2,8 +2,7 @@
 
 use polyproc_sys::atomic::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed},
-    fence,
+    Ordering::{Relaxed, Release},
 };
 
 pub(super) const FREE: u64 = 0; // the zero page is a ring of free slots in turn 0
@@ -117,8 +116,8 @@ impl<'a> Unchecked<'a> {
     #[must_use]
     #[inline]
     pub fn is_whole(&self) -> bool {
-        fence(Acquire); // SYNC(Q2): the payload was read before the word is read again
-        self.slot.load(Relaxed) == self.word
+        // SYNC(Q2). A load, even behind a fence, might see the word as it was before a payload that was already seen.
+        self.slot.compare_exchange(self.word, self.word, Release, Relaxed).is_ok()
     }
 }
 

@@ -33,6 +33,8 @@
 //! P4. Whoever adds a permit rings; whoever looks in vain looked at every place while (place, version) stayed the same, so
 //!     that a permit that went past him must have been added behind him.
 //! P5. `own` runs under an announcement of the gate, which stays while the permit is had.
+//! P8. A cell that `word` names never becomes `EMPTY` with the version that `word` has: no permit arrives twice, however
+//!     often the cell was used since the move.
 //!
 //! # Memory ordering
 //! P6. What came before a release or a giving back is visible to whoever takes the permit: release on the way in, acquire
@@ -45,8 +47,8 @@
 //! Counted permits that it has are lost, as with `sem_t`: one if it dies in `acquire` after the RMW. Owned ones are to be
 //! had again as soon as the registry says that the thread is dead. If the gate is what the thread has announced, the kernel
 //! wakes a sleeper, who finds the permit and wakes the next if there are more (G4); else the sleeper finds it at the tick.
-//! One thread announces one word only: it is left to the tick if the holder has, since, taken a lock, or taken or given
-//! back another permit; and if he dies in the few instructions between a waiter's look and his sleep.
+//! One thread announces one word only: it is left to the tick if the holder has, since, taken or given up a lock, or taken
+//! or given back another permit; and if he dies in the few instructions between a waiter's look and his sleep.
 //! In a move: the permit is arriving. In `release` or giving back, before the store: nothing happened; after it: the
 //! kernel wakes a sleeper. A sleeper, asleep or woken: see the gate.
 //!
@@ -202,6 +204,9 @@ impl RawSemaphore {
     #[must_use]
     pub fn available(&self, dead: impl Fn(u32) -> bool) -> u64 {
         let word = self.word.load(Acquire);
+        if word & PLACE == 0 {
+            return word & COUNT; // no permit was ever in a cell
+        }
         let in_cells = self.cells.iter().enumerate().filter(|(i, cell)| {
             let seen = cell.load(Relaxed);
             is_free(seen, &dead) || (place(word) == Some(*i) && arrives(word, seen))
@@ -256,10 +261,9 @@ impl RawSemaphore {
                 return false; // no permit was ever in a cell
             }
             self.finish_move(word);
-            for cell in &self.cells {
+            for (at, cell) in self.cells.iter().enumerate() {
                 let seen = cell.load(Acquire);
-                // SYNC(P6)
-                if is_free(seen, dead) && cell.compare_exchange(seen, next(seen, EMPTY, 0), AcqRel, Acquire).is_ok() {
+                if is_free(seen, dead) && self.empty(at, seen) {
                     return true;
                 }
             }
@@ -267,6 +271,17 @@ impl RawSemaphore {
                 return false; // P4
             }
         }
+    }
+
+    /// Takes the permit out of the cell `at`, which was `seen` to be free.
+    fn empty(&self, at: usize, seen: u64) -> bool {
+        let mut empty = next(seen, EMPTY, 0);
+        // P8. Not before `seen` was loaded: a later move into this cell finds it changed, and so does the CAS.
+        let word = self.word.load(Acquire);
+        if place(word) == Some(at) && arrives(word, empty) {
+            empty = next(empty, EMPTY, 0);
+        }
+        self.cells[at].compare_exchange(seen, empty, AcqRel, Acquire).is_ok() // SYNC(P6)
     }
 
     /// Adds `n` permits and wakes a sleeper if there are any, who wakes the next.
@@ -306,7 +321,7 @@ impl RawSemaphore {
         loop {
             let word = self.word.load(Relaxed);
             let bound = self.bound.load(Relaxed);
-            let others = if bound == u32::MAX { 0 } else { self.in_cells(word) };
+            let others = if bound == u32::MAX || word & PLACE == 0 { 0 } else { self.in_cells(word) };
             if (word & COUNT) + u64::from(n) + others <= u64::from(bound) {
                 if self.add(word, n) {
                     return Ok(());

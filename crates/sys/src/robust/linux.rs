@@ -37,8 +37,9 @@ type Node = *mut c_void;
 const NODE: usize = 32;
 const PREV: usize = 8; // before the node
 const PI: usize = 1; // libc's mark on the address of a priority-inheriting mutex
-const MOST: usize = 128; // words that a thread can own at once
-/// Room in the list: for those, and for the word of the thread's life and a lock of our own, which may come last.
+const MOST: usize = 128; // words that a thread can own when it asks for another one
+/// Room in the list: for those and one more, the word of the thread's life, a lock of our own, and one that makes way for
+/// another that is recalled.
 const ROOM: usize = MOST + 4;
 
 struct State {
@@ -46,6 +47,8 @@ struct State {
     head: Cell<*mut Head>,
     gate: Cell<bool>,
     count: Cell<usize>,
+    /// How many of those are linked for the thread's life.
+    lives: Cell<usize>,
     linked: [Cell<Node>; ROOM],
     /// `foreign[i]`: the node behind `linked[i]` was not ours when that was linked.
     foreign: [Cell<bool>; ROOM],
@@ -58,6 +61,7 @@ thread_local! {
             head: Cell::new(core::ptr::null_mut()),
             gate: Cell::new(false),
             count: Cell::new(0),
+            lives: Cell::new(0),
             linked: [const { Cell::new(core::ptr::null_mut()) }; ROOM],
             foreign: [const { Cell::new(false) }; ROOM],
         }
@@ -143,7 +147,7 @@ impl Thread {
     #[inline]
     #[must_use]
     pub unsafe fn announce_lock(self, word: *const Futex) -> bool {
-        if !self.pending().is_null() || STATE.with(|s| s.count.get()) >= MOST {
+        if !self.pending().is_null() {
             return self.announce_another(word, MOST);
         }
         self.set_pending(node_of(word));
@@ -159,17 +163,18 @@ impl Thread {
     /// See [`Thread::announce_lock`].
     #[must_use]
     pub unsafe fn announce_inner_lock(self, word: *const Futex) -> bool {
-        self.announce_another(word, ROOM - 1)
+        self.announce_another(word, MOST + 2)
     }
 
-    /// While the pending slot may name something already, or the list is full.
+    /// While the pending slot may name something already.
     #[cold]
     fn announce_another(self, word: *const Futex, most: usize) -> bool {
         if self.announces(word) {
             return false;
         }
         // Here, and not when a word goes into the list: a guard that is dropped out of order, and a wake-up, put one there.
-        let owned = STATE.with(|s| s.count.get() + usize::from(!self.pending().is_null() && !s.gate.get()));
+        let pending = |s: &State| usize::from(!self.pending().is_null() && !s.gate.get());
+        let owned = STATE.with(|s| s.count.get() - s.lives.get() + pending(s));
         assert!(owned < most, "one thread holds more than {MOST} locks at once");
         if !self.pending().is_null() {
             self.spill();
@@ -432,7 +437,10 @@ impl Drop for Announced {
 /// ```
 pub unsafe fn keep_for_life(word: *const AtomicU32) {
     let thread = Thread::current();
-    STATE.with(|s| thread.link(s, node_of(word.cast())));
+    STATE.with(|s| {
+        thread.link(s, node_of(word.cast()));
+        s.lives.set(s.lives.get() + 1);
+    });
 }
 
 #[cold]
@@ -463,6 +471,7 @@ fn enter_thread(s: &State) -> Thread {
     thread.done(); // after a fork it still names what the parent held
     s.head.set(head);
     s.count.set(0);
+    s.lives.set(0);
     s.gate.set(false);
     s.tid.set(tid);
     thread
