@@ -46,25 +46,25 @@ fn maps(c: &mut Criterion, ours: &polyproc::Pool, rayon: &rayon::ThreadPool, pro
     const N: u64 = 100_000;
     let right: Vec<u64> = (0..N).map(square).collect();
     let right = &right;
-    let mapped = |f: &dyn Fn() -> Vec<u64>, n: u64| {
+    let mapped = |f: &dyn Fn() -> Vec<u64>, items: u64, n: u64| {
         let mut results = Vec::new();
         let time = timed(n, |_| results = f());
-        assert!(!results.is_empty() && right.starts_with(&results), "the squares");
+        assert!(results.len() as u64 == items && right.starts_with(&results), "the squares");
         time
     };
 
     let mut g = Rounds::new("pool/map of 100,000 squares", 1).elements(N);
-    g.rival("polyproc", |n| mapped(&|| ours.map(square, 0..N).expect("results"), n));
-    g.rival("rayon (threads)", |n| mapped(&|| pool::rayon_map(rayon, N), n));
-    g.rival("procspawn", |n| mapped(&|| pool::procspawn_map(procspawn, N, 12_500), n));
-    g.rival("serial", |n| mapped(&|| (0..N).map(std::hint::black_box).map(square).collect(), n));
+    g.rival("polyproc", |n| mapped(&|| ours.map(square, 0..N).expect("results"), N, n));
+    g.rival("rayon (threads)", |n| mapped(&|| pool::rayon_map(rayon, N), N, n));
+    g.rival("procspawn", |n| mapped(&|| pool::procspawn_map(procspawn, N, 12_500), N, n));
+    g.rival("serial", |n| mapped(&|| (0..N).map(std::hint::black_box).map(square).collect(), N, n));
     g.measure(c);
 
     const SINGLE: u64 = 5_000;
     let mut g = Rounds::new("pool/map of 5,000 squares, chunk 1", 1).elements(SINGLE).best_of(2);
-    g.rival("polyproc", |n| mapped(&|| ours.map_chunked(square, 0..SINGLE, 1).expect("results"), n));
-    g.rival("rayon (threads)", |n| mapped(&|| pool::rayon_map_single(rayon, SINGLE), n));
-    g.rival("procspawn", |n| mapped(&|| pool::procspawn_map(procspawn, SINGLE, 1), n));
+    g.rival("polyproc", |n| mapped(&|| ours.map_chunked(square, 0..SINGLE, 1).expect("results"), SINGLE, n));
+    g.rival("rayon (threads)", |n| mapped(&|| pool::rayon_map_single(rayon, SINGLE), SINGLE, n));
+    g.rival("procspawn", |n| mapped(&|| pool::procspawn_map(procspawn, SINGLE, 1), SINGLE, n));
     if pool::python_map_single(10).is_some() {
         g.rival("mp.Pool", |n| {
             (0..n).map(|_| pool::python_map_single(SINGLE).expect("it ran a moment ago")).sum::<Duration>()
@@ -91,7 +91,7 @@ fn large(c: &mut Criterion, ours: &polyproc::Pool, rayon: &rayon::ThreadPool, pr
     };
     let mut g = Rounds::new("pool/1 MiB in and out", 1).elements(TASKS).best_of(4);
     g.rival("polyproc", |n| back(n, &|m| ours.map_chunked(same, m, 1).expect("results")));
-    g.rival("rayon (threads)", |n| back(n, &|m| pool::rayon_messages(rayon, &m)));
+    g.rival("rayon (threads), copies", |n| back(n, &|m| pool::rayon_messages(rayon, &m)));
     g.rival("procspawn", |n| back(n, &|m| pool::procspawn_messages(procspawn, m)));
     g.measure(c);
     assert_eq!(ours.workers(), WORKERS);

@@ -153,8 +153,8 @@ pub const BARS: &[Bar] = {
             "pool/map of 100,000 squares": "polyproc", "rayon (threads)";
         "Pool, start to first result", "at most 3 ms", Nanos(3e6), Millis,
             "pool/start to first result": "polyproc", "procspawn";
-        "Pool, 1 MiB in and out", "at least 0.7x rayon", Rate(0.7), MIB,
-            "pool/1 MiB in and out": "polyproc", "rayon (threads)";
+        "Pool, 1 MiB in and out", "at least 0.7x rayon that copies", Rate(0.7), MIB,
+            "pool/1 MiB in and out": "polyproc", "rayon (threads), copies";
         "spawn + join of a process", "at most 1.3x posix_spawn", Time(1.3), Micros,
             "pool/spawn and join of a process": "polyproc", "floor: posix_spawn";
     ]

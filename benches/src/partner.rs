@@ -45,7 +45,7 @@ pub enum Trip {
     Queues,
     /// Through two Unix pipes.
     Pipes,
-    /// The floor of those who sleep: two futex words.
+    /// The floor where the other end sleeps: it is woken by a futex, and its answer is spun on.
     Futex,
     /// The floor: two words that are spun on.
     Spin,
@@ -176,7 +176,7 @@ impl Partner {
             }
             Trip::Futex => {
                 say(ping, low(i));
-                hear(pong, low(i));
+                spin(pong, low(i));
             }
             Trip::Spin => {
                 ping.store(low(i), Release);
@@ -241,7 +241,7 @@ fn partner(orders: Orders<Order>, answers: Queue<Arrival>, ends: Ends) {
                     }
                     Trip::Futex => {
                         hear(&page.ping.0, low(i));
-                        say(&page.pong.0, low(i));
+                        page.pong.0.store(low(i), Release);
                     }
                     Trip::Spin => {
                         spin(&page.ping.0, low(i));

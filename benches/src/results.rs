@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fmt, fs, io};
 
 /// A bench's result.
@@ -84,7 +84,11 @@ struct Estimate {
     point_estimate: f64,
 }
 
-/// Reads each `new/estimates.json` below `folder`, with the name beside it in `benchmark.json`.
+/// So long, at most, a run of all benches takes.
+const ONE_RUN: Duration = Duration::from_mins(30);
+
+/// Reads each `new/estimates.json` below `folder`, with the name beside it in `benchmark.json`; those that are more than half
+/// an hour older than the newest are of an earlier run, and left out.
 ///
 /// # Errors
 /// If there is none, or one cannot be read: the error says what to do.
@@ -93,6 +97,10 @@ pub fn read(folder: &Path) -> Result<Results, ResultsError> {
     if folder.is_dir() {
         walk(folder, &mut results)?;
     }
+    // What the last run did not measure is not its result.
+    let newest = results.values().map(|figure| figure.at).max();
+    results
+        .retain(|_, figure| newest.and_then(|at| at.duration_since(figure.at).ok()).is_some_and(|age| age <= ONE_RUN));
     if results.is_empty() {
         Err(ResultsError { path: folder.to_owned(), reason: Reason::Missing })
     } else {
@@ -184,6 +192,15 @@ pub(crate) mod tests {
         assert_eq!(results.len(), 2);
         assert_eq!((results["pool/map"].median, results["pool/map"].elements), (5e6, 1e5));
         assert_eq!((results["lock/alone"].median, results["lock/alone"].elements), (7.5, 1.0));
+    }
+
+    #[test]
+    fn results_of_an_earlier_run_are_left_out() {
+        let folder = Fixture::new().measured("lock/alone", 7.5, 1).measured("pool/map", 5e6, 100_000);
+        let old = fs::File::options().write(true).open(folder.path().join("lock_alone/some bench/new/estimates.json"));
+        old.unwrap().set_modified(SystemTime::now() - 2 * ONE_RUN).unwrap();
+        let results = folder.read().unwrap();
+        assert_eq!(results.keys().collect::<Vec<_>>(), ["pool/map"]);
     }
 
     #[test]

@@ -672,8 +672,10 @@ mod tests {
                         return "no claim".to_owned();
                     }
                     claims += 1;
-                    if claims % 16 != 0 {
-                        return "not tried".to_owned(); // to move in takes 4096 threads
+                    // To move in takes 4096 threads. The claim that is written stands first in the traced run, so among the first
+                    // few; one in sixteen of the others will do.
+                    if claims > 3 && claims % 16 != 0 {
+                        return "not tried".to_owned();
                     }
                     let old = Participant::from_word(words.get(0) as u32);
                     let tenant = Survivor::fork(|control| {

@@ -2,8 +2,9 @@
 
 use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
 
-/// A type that can lie in shared memory as its bytes: numbers, `bool`, `char`, arrays of them, and structs and enums with
-/// [bytemuck](https://docs.rs/bytemuck)'s derives. No references, no `String`, no `Vec`: they are addresses, which mean nothing in another process.
+/// A type that can lie in shared memory as its bytes: numbers and arrays of them, `bool`, `char`, and structs and enums with
+/// [bytemuck](https://docs.rs/bytemuck)'s derives (in arrays only if they are `Pod`: no `[bool; 3]`). No references, no
+/// `String`, no `Vec`: they are addresses, which mean nothing in another process.
 ///
 /// All such types are `Plain` by themselves. For your own, derive [`NoUninit`] and [`CheckedBitPattern`], or `Pod` and
 /// `Zeroable` if any bits are a value:

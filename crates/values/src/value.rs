@@ -145,7 +145,12 @@ impl<T: Plain> Value<T> {
     pub fn update<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: the lock of an object that `self` keeps.
         let held = unsafe { Held::briefly(self.raw().lock()) };
-        f(&mut self.guard(held))
+        let mut copy = self.get();
+        let result = f(&mut copy); // a panic does not come back from it
+        if held.is_mine() {
+            self.raw().write(|i| word_of(&copy, i));
+        } // else `f` has forked, and this is the child
+        result
     }
 
     /// Takes the lock; sleeps until it is free. The guard is a private copy of the value.

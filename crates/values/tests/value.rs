@@ -275,3 +275,28 @@ fn stress_values_are_never_torn_and_no_change_is_lost() {
     });
     assert_eq!(value.get(), [2 * N; WORDS]);
 }
+
+/// The panic begins under the lock while another one unwinds already.
+#[test]
+fn a_panic_in_an_update_drops_the_change_even_in_a_destructor() {
+    struct Updates<'a>(&'a Value<u64>);
+    impl Drop for Updates<'_> {
+        fn drop(&mut self) {
+            let update = || {
+                self.0.update(|n| {
+                    *n = 99;
+                    assert_eq!(*n, 1, "inner");
+                });
+            };
+            let _ = std::panic::catch_unwind(core::panic::AssertUnwindSafe(update));
+        }
+    }
+    let value = Value::new(1_u64).unwrap();
+    let outer = || {
+        let _updates = Updates(&value);
+        panic!("outer");
+    };
+    let _ = std::panic::catch_unwind(core::panic::AssertUnwindSafe(outer));
+    assert_eq!(value.get(), 1);
+    assert!(value.try_lock().is_some());
+}
