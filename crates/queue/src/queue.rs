@@ -163,8 +163,9 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         let item = match cast::<T, Buffer>(item) {
             Ok(buffer) => {
                 return self.put_block(me, buffer.into_block(), deadline).map_err(|(e, block)| {
-                    let item = cast(Buffer::from_block(block)).unwrap_or_else(|_| unreachable!("a buffer it was"));
-                    not_put(e, item)
+                    // SAFETY: its reference was not put: nobody has seen it.
+                    let buffer = unsafe { Buffer::from_block_unchecked(block) };
+                    not_put(e, cast(buffer).unwrap_or_else(|_| unreachable!("a buffer it was")))
                 });
             }
             Err(item) => item,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///
 /// # Safety notes
 /// A forked child must not use the buffers that it inherited: its parent still does. A relative that writes into memory
-/// which is not its own can change the bytes under a reader.
+/// which is not its own can change the bytes under a reader, and so can whoever makes up a [`BlockRef`](crate::BlockRef).
 ///
 /// # Examples
 /// ```
@@ -103,7 +103,7 @@ impl Buffer {
     /// ```
     /// use polyproc_shm::Buffer;
     /// let block = Buffer::copy_of(b"abc")?.into_block();
-    /// assert_eq!(*Buffer::from_block(block), *b"abc");
+    /// assert_eq!(*Buffer::from_block(block)?, *b"abc");
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     #[must_use]
@@ -111,12 +111,36 @@ impl Buffer {
         self.block
     }
 
-    /// The buffer in a block of this process's own. A block's length beyond its capacity does not count.
+    /// The buffer in a block of this process's own. The block is claimed once more, so that nobody's references to it are
+    /// good any longer. A length beyond its capacity does not count.
+    ///
+    /// # Errors
+    /// [`ShmError::Gone`] if somebody has claimed it meanwhile.
     ///
     /// # Examples
     /// See [`Buffer::into_block`].
+    pub fn from_block(block: Block) -> Result<Self, ShmError> {
+        let family = block.family();
+        let block = family.claim(block.into_ref())?;
+        // SAFETY: whoever has a reference to it has one of an older generation.
+        Ok(unsafe { Self::from_block_unchecked(block) })
+    }
+
+    /// As [`Buffer::from_block`], without claiming it once more.
+    ///
+    /// # Safety
+    /// * The block's reference, in its present generation, was given to nobody, and never will be.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::Buffer;
+    /// let block = Buffer::copy_of(b"abc")?.into_block();
+    /// // SAFETY: nobody has seen its reference.
+    /// assert_eq!(*unsafe { Buffer::from_block_unchecked(block) }, *b"abc");
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
     #[must_use]
-    pub fn from_block(mut block: Block) -> Self {
+    pub unsafe fn from_block_unchecked(mut block: Block) -> Self {
         let len = block.len();
         block.set_len(len);
         Self { block }

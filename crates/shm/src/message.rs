@@ -228,7 +228,7 @@ pub fn decode_inline<T: DeserializeOwned + 'static>(
 /// ```
 pub fn decode_block<T: DeserializeOwned + 'static>(block: Block) -> Result<T, MessageError> {
     if TypeId::of::<T>() == TypeId::of::<Buffer>() {
-        return codec::as_type(Buffer::from_block(block)).ok_or_else(|| wrong::<T>("it is a buffer"));
+        return codec::as_type(Buffer::from_block(block)?).ok_or_else(|| wrong::<T>("it is a buffer"));
     }
     let len = usize::try_from(block.len().min(block.capacity())).unwrap_or(0);
     if len <= SCRATCH && Codec::of::<T>() == Codec::Postcard {

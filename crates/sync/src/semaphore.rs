@@ -164,6 +164,9 @@ impl Semaphore {
 
     /// Takes a counted permit if there is one, without blocking.
     ///
+    /// A look is not one moment: it may fail while others give permits back and take others at the same time, although there
+    /// was always one.
+    ///
     /// ```
     /// let semaphore = polyproc_sync::Semaphore::new(1)?;
     /// assert!(semaphore.try_acquire());
@@ -271,7 +274,7 @@ impl Semaphore {
         self.acquire_owned_deadline(Deadline::NEVER)
     }
 
-    /// Takes an owned permit if there is one, without blocking.
+    /// Takes an owned permit if there is one, without blocking; as with [`Semaphore::try_acquire`], a look is not one moment.
     ///
     /// # Errors
     /// [`AcquireError::TimedOut`] if there is none, and as [`Semaphore::acquire_owned`].
@@ -396,7 +399,8 @@ impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
         if robust::thread_id() == self.thread {
-            self.semaphore.raw.give_back(self.owned);
+            let Owned { at, held } = self.owned; // given back here only
+            self.semaphore.raw.give_back(Owned { at, held });
         } else {
             core::mem::forget(self.announced.take()); // a copy in a forked child, which does not have the permit
         }

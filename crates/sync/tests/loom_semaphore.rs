@@ -207,3 +207,33 @@ fn there_was_always_room() {
         other.join().expect("the other ended well");
     });
 }
+
+/// The only permit there may be is in the count, on its way into the cell, in it, or taken out of it again: there is never
+/// room for a second.
+///
+/// Either thread goes first: loom knows only the last access to an object, so that the look of a thread that goes first is
+/// hidden from a thread that looks itself before it changes the word.
+#[test]
+fn a_release_too_many_meets_a_move() {
+    for owner_first in [true, false] {
+        check(3, move || {
+            let shared = Arc::new(Shared::<1>::new(1, 1));
+            let own = |shared: &Shared<1>| {
+                let owned = shared.raw().own(1, is_dead, Deadline::PAST).expect("a permit");
+                shared.raw().give_back(owned);
+            };
+            let release = |shared: &Shared<1>| assert_eq!(shared.raw().release(1), Err(1));
+            let other = Arc::clone(&shared);
+            if owner_first {
+                let other = thread::spawn(move || release(&other));
+                own(&shared);
+                other.join().expect("the other ended well");
+            } else {
+                let other = thread::spawn(move || own(&other));
+                release(&shared);
+                other.join().expect("the other ended well");
+            }
+            assert_eq!(shared.raw().available(is_dead), 1);
+        });
+    }
+}

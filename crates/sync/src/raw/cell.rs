@@ -29,7 +29,7 @@ const OWNER_SHIFT: u32 = 32;
 /// let owned = semaphore.own(1, |_| false, Deadline::PAST).unwrap();
 /// semaphore.give_back(owned);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Owned {
     pub(crate) at: usize,
     /// The cell while the permit is had (P3 of the semaphore).

@@ -31,7 +31,8 @@
 //!     names it.
 //! P3. A `HELD` cell is changed by its owner alone, and by anybody once he is dead.
 //! P4. Whoever adds a permit rings; whoever looks in vain looked at every place while (place, version) stayed the same, so
-//!     that a permit that went past him must have been added behind him.
+//!     that a permit that went past him must have been added behind him, with a ring: he may fail although there was
+//!     always one to be had, but he does not sleep on it.
 //! P5. `own` runs under an announcement of the gate, which stays while the permit is had.
 //! P8. A cell that `word` names never becomes `EMPTY` with the version that `word` has: no permit arrives twice, however
 //!     often the cell was used since the move.
