@@ -36,6 +36,20 @@ pub struct Owned {
     pub(crate) held: u64,
 }
 
+/// Why a permit was not got.
+///
+/// ```
+/// use polyproc_sync::raw::semaphore::NotOwned;
+/// assert_ne!(NotOwned::NoPermit, NotOwned::NoCell);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOwned {
+    /// No permit was to be had until the deadline.
+    NoPermit,
+    /// There was one, but as many permits as there are cells have living owners.
+    NoCell,
+}
+
 #[inline]
 pub(crate) fn phase(cell: u64) -> u64 {
     cell & PHASE

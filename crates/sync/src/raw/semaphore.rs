@@ -56,8 +56,8 @@
 //! A version repeats after 2^20 changes (2^30 in a cell): a thread that stalls for so long between two instructions of a
 //! move, and finds everything as it was by chance, may lose or double a permit.
 
-pub use super::cell::Owned;
 use super::cell::{EMPTY, FREE, HELD, is_free, next, phase, version};
+pub use super::cell::{NotOwned, Owned};
 use super::gate::{RawGate, Side};
 use polyproc_sys::Deadline;
 use polyproc_sys::atomic::{
@@ -112,20 +112,6 @@ const _: () = assert!(
     size_of::<RawSemaphore<[AtomicU64; 1]>>() == HEADER + 8
         && core::mem::offset_of!(RawSemaphore<[AtomicU64; 1]>, cells) == HEADER
 );
-
-/// Why a permit was not got.
-///
-/// ```
-/// use polyproc_sync::raw::semaphore::NotOwned;
-/// assert_ne!(NotOwned::NoPermit, NotOwned::NoCell);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotOwned {
-    /// No permit was to be had until the deadline.
-    NoPermit,
-    /// There was one, but as many permits as there are cells have living owners.
-    NoCell,
-}
 
 impl<const N: usize> RawSemaphore<[AtomicU64; N]> {
     /// A semaphore with `permits` permits, of which `N` can have owners; `release` lets there be no more than `bound`.
@@ -333,8 +319,7 @@ impl RawSemaphore {
         }
     }
 
-    /// Permits in cells, had or to be had. None is counted twice if `word` stays the same meanwhile: a permit comes into a
-    /// cell only by a move.
+    /// Permits in cells, had or to be had; none twice if `word` stays the same meanwhile, as permits come only by a move.
     #[cold]
     fn in_cells(&self, word: u64) -> u64 {
         self.finish_move(word);
