@@ -85,7 +85,8 @@ expect() { # NAME FILE SED-EXPRESSION PACKAGE MODEL TEST
     ((rc == 0)) || blind=$((blind + 1))
 }
 
-gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs ring=crates/queue/src/raw/ring.rs
+gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs
+ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
 value=crates/values/src/raw/value.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
 barrier=crates/sys/src/asym/model.rs
@@ -170,6 +171,8 @@ in_semaphore 'semaphore: a look that lost a race acquires nothing' $semaphore \
     's/(compare_exchange\(seen, empty, AcqRel), Acquire/\1, Relaxed/' a_look_that_meets_a_release_and_an_owner
 in_semaphore 'semaphore: full at a glance' $semaphore \
     's/\} else if self\.is_full\(dead\) \{/} else {/' there_was_always_room
+in_semaphore 'semaphore: a move that has not ended is not counted' $semaphore \
+    '/fn in_cells/,/^    \}/{/self\.finish_move\(word\);/d}' a_release_too_many_meets_a_move
 
 # The slotring: S1, S2, S4, S5, Q1.
 in_ring 'ring: a producer moves on a lap too far' $ring \
@@ -194,6 +197,9 @@ in_ring 'ring: a claim of the living is skipped' $ring \
     's/if !dead\(owner_of\(word\)\)/if false/' one_to_one_wraps_around
 in_ring 'ring: a message is taken while it is written' $ring \
     's/if behind == 0 \&\& word \& PHASE == FULL \{/if behind == 0 \&\& word \& PHASE != FREE {/' one_to_one_wraps_around
+in_ring 'ring: a load proves that a payload is whole' $slot \
+    's/self\.slot\.compare_exchange\(self\.word, self\.word, Release, Relaxed\)\.is_ok\(\)/self.slot.load(Relaxed) == self.word/' \
+    a_slot_is_read_while_another_takes_it_and_a_third_fills_it
 
 # The value: V1, V3, R1, R2.
 in_values 'value: the version without Release' $value \

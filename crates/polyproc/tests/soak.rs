@@ -201,6 +201,14 @@ fn triple(n: u64) -> [u64; 3] {
     [n, MULTIPLIER, n.wrapping_mul(MULTIPLIER)]
 }
 
+/// A semaphore all of whose permits have had owners: they lie in cells, so that whoever counts them counts none twice.
+fn permits_in_cells() -> Semaphore {
+    let permits = Semaphore::new(PERMITS).unwrap();
+    let all: Vec<_> = (0..PERMITS).map(|_| permits.try_acquire_owned().unwrap()).collect();
+    drop(all);
+    permits
+}
+
 /// Values and elements are whole whenever somebody looks, and count what was published; at most as many processes as there
 /// are permits do so at once.
 fn values(world: &World, i: u64) {
@@ -617,7 +625,7 @@ fn run(duration: Duration, seed: u64) {
         words: Queue::bounded(64).unwrap(),
         reports: Queue::bounded(1024).unwrap(),
         lock: Lock::new().unwrap(),
-        permits: Semaphore::new(PERMITS).unwrap(),
+        permits: permits_in_cells(),
         value: Value::new(triple(0)).unwrap(),
         array: Array::new(16, triple(0)).unwrap(),
         field: Field::new(),

@@ -171,7 +171,7 @@ impl MessageError {
                     .to_owned()
             }
             postcard::Error::WontImplement => DESCRIBING.to_owned(),
-            e @ postcard::Error::SerializeSeqLengthUnknown => format!("{e}; types with serde's flatten do not travel"),
+            e @ postcard::Error::SerializeSeqLengthUnknown => format!("{e}; types with serde's flatten do not travel, nor sequences that do not know their length beforehand"),
             e => e.to_string(),
         };
         Self::Encode { what: core::any::type_name::<T>(), why }

@@ -1,8 +1,9 @@
 //! The last handle of this process of an object whose first bytes are a lock.
 //!
 //! A lock that a thread of this process holds is named in that thread's robust list: its bytes must not become another one's
-//! before it is given up or the thread has ended. So the process keeps its hold on the object until then: where a guard
-//! was forgotten, or belongs to another handle of the same object, which came by another message.
+//! before it is given up or the thread has ended. So the process keeps its hold on the object until then, where a guard
+//! was forgotten or belongs to another handle of the same object, which came by another message; it looks again when the
+//! next last handle of an object goes.
 
 use crate::raw::RawLock;
 use polyproc_shm::Object;
@@ -28,23 +29,32 @@ pub fn release(object: Arc<Object>) {
 /// Keeps `object`, if there is one, and drops what need not be kept any more.
 #[cold]
 fn keep(object: Option<Object>) {
-    let mut looks = 0;
     let mut kept = loop {
         match KEPT.try_lock() {
             Ok(kept) => break kept,
             Err(TryLockError::Poisoned(e)) => break e.into_inner(),
-            // A parent's other thread was at it when this process was forked: then nobody ever unlocks it.
-            Err(TryLockError::WouldBlock) if looks == 1000 => return core::mem::forget(object),
+            // A parent's other thread was at it when this process was forked, and nobody ever unlocks it. What the parent
+            // holds needs no hold of this process; what this process made since stays until it ends.
+            Err(TryLockError::WouldBlock) if is_alone() => return core::mem::forget(object),
             Err(TryLockError::WouldBlock) => std::thread::yield_now(),
         }
-        looks += 1;
     };
-    let (held, free): (Vec<_>, Vec<_>) = core::mem::take(&mut *kept).into_iter().partition(is_held_here);
+    let (held, mut free): (Vec<_>, Vec<_>) = core::mem::take(&mut *kept).into_iter().partition(is_held_here);
     *kept = held;
-    kept.extend(object);
+    if let Some(object) = object {
+        let name = |o: &Object| (o.family().id(), o.offset(), o.generation());
+        // One hold is enough: however many messages bring handles of a lock that this process holds.
+        let is_kept = kept.iter().any(|k| name(k) == name(&object));
+        if is_kept { &mut free } else { &mut *kept }.push(object);
+    }
     ANY.store(u32::from(!kept.is_empty()), Relaxed);
     drop(kept);
     drop(free);
+}
+
+/// Whether no other thread of this process can be at anything.
+fn is_alone() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }
 
 fn is_held_here(object: &Object) -> bool {

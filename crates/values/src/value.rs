@@ -299,7 +299,8 @@ impl<'de, T: Plain> Deserialize<'de> for Value<T> {
 }
 
 /// Holds the lock of a [`Value`], with a private copy of it: what was changed in the copy becomes the value when the guard
-/// is dropped, all at once; nothing does if it is dropped by a panic.
+/// is dropped, all at once; nothing does if it is dropped by a panic that began under it. (Two panics cannot be told apart: in
+/// a destructor that runs because of one, use [`Value::update`] for what may panic itself.)
 ///
 /// It stays on the thread that took the lock:
 ///

@@ -395,6 +395,7 @@ impl<'a, const WIDTH: usize> Ring<'a, WIDTH> {
                 for (to, from) in buffer.iter_mut().zip(&slot[1..]) {
                     *to = from.load(Relaxed);
                 }
+                // A read-modify-write that leaves the word as it is.
                 if Unchecked::new(&slot[0], word).is_whole() {
                     each(buffer);
                     break;

@@ -306,7 +306,7 @@ impl RawSemaphore {
     #[cold]
     fn add_within_bound(&self, n: u32) -> Result<(), u32> {
         loop {
-            let word = self.word.load(Relaxed);
+            let word = self.word.load(Acquire);
             let bound = self.bound.load(Relaxed);
             let others = if bound == u32::MAX || word & PLACE == 0 { 0 } else { self.in_cells(word) };
             if (word & COUNT) + u64::from(n) + others <= u64::from(bound) {

@@ -31,7 +31,7 @@ struct Head {
     pending: Node,
 }
 
-type Node = *mut c_void;
+pub(super) type Node = *mut c_void;
 
 /// From the word to its node, the offset of glibc; the kernel gets its negative.
 const NODE: usize = 32;
@@ -42,30 +42,40 @@ const MOST: usize = 128; // words that a thread can own when it asks for another
 /// another that is recalled.
 const ROOM: usize = MOST + 4;
 
-struct State {
+pub(super) struct State {
     tid: Cell<u32>,
     head: Cell<*mut Head>,
-    gate: Cell<bool>,
+    pub(super) gate: Cell<bool>,
     count: Cell<usize>,
     /// How many of those are linked for the thread's life.
     lives: Cell<usize>,
+    /// Whether the others are [`MOST`].
+    full: Cell<bool>,
     linked: [Cell<Node>; ROOM],
     /// `foreign[i]`: the node behind `linked[i]` was not ours when that was linked.
     foreign: [Cell<bool>; ROOM],
 }
 
 thread_local! {
-    static STATE: State = const {
+    pub(super) static STATE: State = const {
         State {
             tid: Cell::new(0),
             head: Cell::new(core::ptr::null_mut()),
             gate: Cell::new(false),
             count: Cell::new(0),
             lives: Cell::new(0),
+            full: Cell::new(false),
             linked: [const { Cell::new(core::ptr::null_mut()) }; ROOM],
             foreign: [const { Cell::new(false) }; ROOM],
         }
     };
+}
+
+impl State {
+    fn set_count(&self, count: usize) {
+        self.count.set(count);
+        self.full.set(count - self.lives.get() >= MOST);
+    }
 }
 
 /// This thread as the kernel knows it: its id and its robust list.
@@ -147,7 +157,7 @@ impl Thread {
     #[inline]
     #[must_use]
     pub unsafe fn announce_lock(self, word: *const Futex) -> bool {
-        if !self.pending().is_null() {
+        if !self.pending().is_null() || STATE.with(|s| s.full.get()) {
             return self.announce_another(word, MOST);
         }
         self.set_pending(node_of(word));
@@ -166,7 +176,7 @@ impl Thread {
         self.announce_another(word, MOST + 2)
     }
 
-    /// While the pending slot may name something already.
+    /// While the pending slot may name something already, or the list may be full.
     #[cold]
     fn announce_another(self, word: *const Futex, most: usize) -> bool {
         if self.announces(word) {
@@ -238,12 +248,12 @@ impl Thread {
     }
 
     #[inline]
-    fn pending(self) -> Node {
+    pub(super) fn pending(self) -> Node {
         read_node(self.pending_slot())
     }
 
     #[inline]
-    fn set_pending(self, node: Node) {
+    pub(super) fn set_pending(self, node: Node) {
         compiler_fence(SeqCst);
         write_node(self.pending_slot(), node);
         compiler_fence(SeqCst);
@@ -260,7 +270,7 @@ impl Thread {
     }
 
     /// Moves the pending word, which this thread owns, into the list. A gate is owned by nobody and is only forgotten.
-    fn spill(self) {
+    pub(super) fn spill(self) {
         STATE.with(|s| {
             if !s.gate.replace(false) {
                 self.link(s, self.pending());
@@ -279,7 +289,7 @@ impl Thread {
         s.foreign[count].set(!self.is_ours(s, first));
         write_node(node, first);
         write_prev(node, self.head_node());
-        s.count.set(count + 1);
+        s.set_count(count + 1);
         compiler_fence(SeqCst);
         write_node(self.head_node(), node); // this single store puts the node into the list
         compiler_fence(SeqCst);
@@ -314,7 +324,7 @@ impl Thread {
             s.linked[j].set(s.linked[j + 1].get());
             s.foreign[j].set(s.foreign[j + 1].get());
         }
-        s.count.set(count - 1);
+        s.set_count(count - 1);
     }
 
     /// The node whose `next` is `node`: `from`, or one of the foreign nodes that were linked between the two.
@@ -339,7 +349,7 @@ impl Thread {
     }
 }
 
-fn node_of(word: *const Futex) -> Node {
+pub(super) fn node_of(word: *const Futex) -> Node {
     word.cast_mut().cast::<u8>().wrapping_add(NODE).cast()
 }
 
@@ -358,59 +368,6 @@ fn write_node(node: Node, next: Node) {
 fn write_prev(node: Node, prev: Node) {
     // SAFETY: a node has its `prev` before it, and so has libc's head (glibc writes it itself when it unlinks).
     unsafe { node.wrapping_byte_sub(PREV).cast::<Node>().write_volatile(prev) };
-}
-
-/// While it lives, the kernel knows that this thread owes or consumes a wake-up on a word ([`announce`]).
-#[derive(Debug)]
-#[must_use = "the announcement ends when this is dropped"]
-pub struct Announced {
-    thread: Thread,
-    node: Node,
-    /// What an outer announcement named.
-    outer: Node,
-}
-
-/// Announces that this thread owes, or is about to consume, a wake-up on `word`: if it dies meanwhile, the kernel wakes
-/// another sleeper, provided that the word's TID bits are 0 (a gate), or marks the word if they are this thread's.
-///
-/// A held lock that was named by the pending slot is linked into the list first. The bytes at `word` are not touched.
-///
-/// ```
-/// use polyproc_sys::{atomic::AtomicU32, robust};
-/// let gate = AtomicU32::new(0);
-/// let announced = robust::announce(&gate);
-/// // … change the state that sleepers wait for, wake one …
-/// drop(announced);
-/// # assert_eq!(gate.load(polyproc_sys::atomic::Ordering::Relaxed), 0);
-/// ```
-#[inline]
-pub fn announce(word: *const AtomicU32) -> Announced {
-    let thread = Thread::current();
-    let node = node_of(word.cast());
-    STATE.with(|s| {
-        let mut outer = core::ptr::null_mut();
-        let pending = thread.pending();
-        if !pending.is_null() {
-            if s.gate.get() {
-                outer = pending;
-            } else {
-                thread.spill();
-            }
-        }
-        s.gate.set(true);
-        thread.set_pending(node);
-        Announced { thread, node, outer }
-    })
-}
-
-impl Drop for Announced {
-    #[inline]
-    fn drop(&mut self) {
-        if self.thread.pending() == self.node {
-            self.thread.set_pending(self.outer);
-            STATE.with(|s| s.gate.set(!self.outer.is_null()));
-        }
-    }
 }
 
 /// Links `word`, which holds this thread's id, into the robust list until the thread ends: the kernel marks it then.
@@ -440,6 +397,7 @@ pub unsafe fn keep_for_life(word: *const AtomicU32) {
     STATE.with(|s| {
         thread.link(s, node_of(word.cast()));
         s.lives.set(s.lives.get() + 1);
+        s.set_count(s.count.get());
     });
 }
 
@@ -470,8 +428,8 @@ fn enter_thread(s: &State) -> Thread {
     let thread = Thread { tid, head, _local: PhantomData };
     thread.done(); // after a fork it still names what the parent held
     s.head.set(head);
-    s.count.set(0);
     s.lives.set(0);
+    s.set_count(0);
     s.gate.set(false);
     s.tid.set(tid);
     thread

@@ -22,6 +22,8 @@
 //! * Documentation/locking/robust-futex-ABI.rst in the kernel's sources
 
 #[cfg(not(polyproc_loom))]
+mod announced;
+#[cfg(not(polyproc_loom))]
 mod fork;
 #[cfg(not(polyproc_loom))]
 mod linux;
@@ -29,9 +31,11 @@ mod linux;
 mod model;
 
 #[cfg(not(polyproc_loom))]
+pub use announced::{Announced, announce};
+#[cfg(not(polyproc_loom))]
 pub use fork::on_fork;
 #[cfg(not(polyproc_loom))]
-pub use linux::{Announced, Thread, announce, keep_for_life};
+pub use linux::{Thread, keep_for_life};
 #[cfg(polyproc_loom)]
 pub use model::{Announced, Thread, announce};
 
