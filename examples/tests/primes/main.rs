@@ -227,7 +227,8 @@ fn nothing_lies_in_dev_shm() {
     watchdog(LIMIT, || {
         let mut running = start(&LONG);
         let workers = running.wait_for_workers(3);
-        for pid in workers.into_iter().chain([running.pid()]) {
+        let all: Vec<i32> = workers.into_iter().chain([running.pid()]).collect();
+        for pid in &all {
             // /dev/shm belongs to the whole machine, so it is not listed: these processes have nothing of it in use.
             let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
             assert!(!maps.contains("/dev/shm"), "{maps}");
@@ -237,18 +238,18 @@ fn nothing_lies_in_dev_shm() {
             }
         }
         // Names without an open file would be left when nobody can remove them.
-        let before = names_in_dev_shm(running.pid());
+        let before = names_in_dev_shm(&all);
         running.signal_group(libc::SIGKILL);
         running.wait_until_all_ended();
-        assert_eq!((before, names_in_dev_shm(running.pid())), (Vec::new(), Vec::new()));
+        assert_eq!((before, names_in_dev_shm(&all)), (Vec::new(), Vec::new()));
     });
 }
 
-/// The names that could be this process's.
-fn names_in_dev_shm(pid: i32) -> Vec<String> {
+/// The names that could be these processes': other programs, polyproc's too, may have theirs there.
+fn names_in_dev_shm(pids: &[i32]) -> Vec<String> {
     let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.contains(&pid.to_string()) || name.contains("polyproc")).collect()
+    names.filter(|name| pids.iter().any(|pid| name.contains(&pid.to_string()))).collect()
 }
 
 /// xorshift; prints its seed and takes `POLYPROC_SEED`.
