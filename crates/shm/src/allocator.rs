@@ -237,9 +237,9 @@ impl Family {
         }
         if punched {
             let len = u64::from(n) * SPAN;
-            if let Err(e) = self.map.file().back(span_offset(first), len) {
+            if let Err(e) = self.map.back(span_offset(first), len) {
                 self.release_spans(first, n, generation, me);
-                return Err(no_space(len, self.map.file().backed().unwrap_or(0), e));
+                return Err(no_space(len, self.map.backed(), e));
             }
             for i in first..first + n {
                 self.map.span(i).inspect(|s| s.set_punched(false)); // N3
@@ -292,7 +292,7 @@ impl Family {
                 self.map.span(i).inspect(|s| s.set_punched(true)); // N3
             }
             // If the kernel does not want to, the memory is backed once more before it is used: no harm.
-            let _ = self.map.file().punch(span_offset(first), u64::from(n) * SPAN);
+            let _ = self.map.punch(span_offset(first), u64::from(n) * SPAN);
         }
         self.release_spans(first, n, generation, owner);
         self.cursors.run.store(u64::from(first), Relaxed);
@@ -313,7 +313,7 @@ impl Family {
         let result = self.back_spans(spans, step);
         // A step that is too large is no reason to fail.
         let result = if result.is_err() && step > need { self.back_spans(spans, need) } else { result };
-        result.map_err(|e| no_space(asked, self.map.file().backed().unwrap_or(0), e))?;
+        result.map_err(|e| no_space(asked, self.map.backed(), e))?;
         self.map.refresh()?;
         Ok(())
     }
@@ -323,8 +323,8 @@ impl Family {
         let entry = |i: u32| layout::SPAN_TABLE + u64::from(i) * 16;
         let start = entry(from) / PAGE * PAGE;
         let end = entry(from + n).next_multiple_of(PAGE);
-        self.map.file().back(start, end - start)?;
-        self.map.file().back(span_offset(from), u64::from(n) * SPAN)
+        self.map.back(start, end - start)?;
+        self.map.back(span_offset(from), u64::from(n) * SPAN)
     }
 
     /// Makes `to` the owner of a block that `from` owns; `false` if the tag says otherwise.

@@ -3,7 +3,6 @@
 use crate::allocator::Fresh;
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::identity::is_me;
 use crate::ids::{BlockRef, ProcessId};
 
 /// A block that this process owns; freed when dropped.
@@ -226,7 +225,7 @@ impl Block {
 
     #[inline]
     fn release(&self) -> bool {
-        if !is_me(self.owner) {
+        if !self.family.is_me(self.owner) {
             return false; // inherited by fork
         }
         if self.handles != 0 {

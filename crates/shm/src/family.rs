@@ -3,12 +3,16 @@
 use crate::allocator::Cursors;
 use crate::block::Block;
 use crate::error::ShmError;
+use crate::identity::Me;
 use crate::ids::{BlockRef, ProcessId};
 use crate::kind::{self, Kind};
 use crate::map::Map;
 use crate::raw::header::{MAGIC, RawHeader, VERSION};
 use crate::raw::tag::GENERATION;
-use polyproc_sys::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use polyproc_sys::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 use polyproc_sys::memory::MemFd;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
@@ -41,6 +45,9 @@ static FOUNDING: Mutex<()> = Mutex::new(());
 pub struct Family {
     pub(crate) map: Map,
     pub(crate) cursors: Cursors,
+    pub(crate) me: Me,
+    /// Tells the families of this process from each other; not 0.
+    pub(crate) number: u32,
     id: u64,
     secret: u64,
 }
@@ -151,7 +158,7 @@ impl Family {
         header.namespace.store(namespace()?, Relaxed);
         header.boot.store(boot_id(), Relaxed);
         header.version.store(VERSION, Release); // H1
-        Self::enter(Self { map, cursors: Cursors::new(), id, secret })
+        Self::enter(Self::new(map, id, secret))
     }
 
     /// Joins the family that this process was spawned into.
@@ -181,7 +188,12 @@ impl Family {
         // SAFETY: nobody else owns the descriptor, by the caller's duty.
         let file = unsafe { MemFd::adopt(boot.fd) }?;
         let map = Map::join(file, |header| check(header, boot))?;
-        Self::enter(Self { map, cursors: Cursors::new(), id: boot.id, secret: boot.secret })
+        Self::enter(Self::new(map, boot.id, boot.secret))
+    }
+
+    fn new(map: Map, id: u64, secret: u64) -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(1);
+        Self { map, cursors: Cursors::new(), me: Me::new(), number: NUMBERS.fetch_add(1, Relaxed), id, secret }
     }
 
     /// Makes `family` the one of this process; the caller holds [`FOUNDING`].

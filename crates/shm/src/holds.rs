@@ -7,7 +7,6 @@
 use crate::block::Block;
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::identity::registered_me;
 use crate::ids::ProcessId;
 use crate::kind::{self, KINDS, Kind};
 use crate::map::{At, Place};
@@ -48,7 +47,7 @@ impl Family {
 
     /// Drops an object that this process has made its own.
     fn finish(&'static self, orphan: &Orphan) {
-        let me = registered_me();
+        let me = self.registered_me();
         if me == ProcessId::NOBODY {
             return; // not registered yet: a later sweep finds the object, nobody's
         }
@@ -139,7 +138,7 @@ impl Family {
             place.tag.store(Tag::shared(generation, 0).0, Release); // a sweep by somebody who can finds it
             return;
         }
-        let owned = Tag::owned(generation, registered_me());
+        let owned = Tag::owned(generation, self.registered_me());
         if place.tag.compare_exchange(tag.0, owned.0, AcqRel, Relaxed).is_ok() {
             orphans.push(Orphan { offset, generation, kind });
         }
@@ -156,7 +155,7 @@ impl Family {
     pub(crate) fn release_cell(&self, place: &Place, tag: Tag, cell: &RawCell, orphans: &mut Vec<Orphan>) {
         let (Some(record), Some(owner)) = (cell.read(), tag.owner()) else { return };
         // First the owner: killed from here on, the cell is one that this process never finished, or never released.
-        let (me, generation) = (registered_me(), tag.generation());
+        let (me, generation) = (self.registered_me(), tag.generation());
         if !self.take_over(place, (owner, generation), (me, generation)) {
             return;
         }

@@ -3,39 +3,82 @@
 use crate::error::ShmError;
 use crate::family::Family;
 use crate::ids::{Participant, ProcessId};
-use crate::raw::layout::{PARTICIPANTS, PROCESSES};
-use core::cell::Cell;
-use polyproc_sys::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::cell::{Cell, RefCell};
+use polyproc_sys::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use polyproc_sys::{liveness::ProcessIdentity, robust};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-/// This process, as [`ProcessId::to_word`]; 0 before it is registered, and in a forked child.
-static ME: AtomicU64 = AtomicU64::new(0);
+/// How many forks lie between this process and the program that was executed; raised in each forked child.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// This process in one family: [`ProcessId::to_word`], with the low bits of [`FORKS`] above it; 0 before it is registered.
+#[derive(Debug)]
+pub(crate) struct Me(AtomicU64);
+
+const FORKS_SHIFT: u32 = 40;
+
+/// This thread in one family.
+#[derive(Clone, Copy)]
+struct Known {
+    /// [`Family::number`].
+    family: u32,
+    /// [`FORKS`] when it was registered: a forked child is another thread.
+    forks: u32,
+    participant: Participant,
+}
 
 thread_local! {
-    /// This thread: bit 32 set, then [`Participant::to_word`]; 0 before it is registered, and in a forked child.
-    static PARTICIPANT: Cell<u64> = const { Cell::new(0) };
+    /// The family that this thread used last, and itself in it; 0 is no family. Forgotten in a forked child.
+    static LAST: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+    /// All families in which this thread is registered.
+    static ALL: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
 }
 
 /// In a forked child: it is another process, and its one thread is another thread.
 pub(crate) fn reset_after_fork() {
-    ME.store(0, Relaxed);
-    PARTICIPANT.with(|p| p.set(0));
+    FORKS.fetch_add(1, Relaxed);
+    LAST.with(|last| last.set((0, 0)));
 }
 
-/// This process if it is registered, else nobody.
 #[inline]
-pub(crate) fn registered_me() -> ProcessId {
-    ProcessId::from_word(ME.load(Relaxed))
+fn forks_above() -> u64 {
+    u64::from(FORKS.load(Relaxed)) << FORKS_SHIFT
 }
 
-/// Whether this process is `owner`: a forked child is not, whatever it inherited.
-#[inline]
-pub(crate) fn is_me(owner: ProcessId) -> bool {
-    ME.load(Relaxed) == owner.to_word()
+impl Me {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// This process if it is registered.
+    #[inline]
+    fn get(&self) -> Option<ProcessId> {
+        let word = self.0.load(Acquire);
+        let here = word != 0 && word >> FORKS_SHIFT == forks_above() >> FORKS_SHIFT;
+        here.then(|| ProcessId::from_word(word))
+    }
+
+    fn set(&self, me: ProcessId) {
+        self.0.store(me.to_word() | forks_above(), Release);
+    }
 }
 
 impl Family {
+    /// This process if it is registered, else nobody.
+    #[inline]
+    pub(crate) fn registered_me(&self) -> ProcessId {
+        self.me.get().unwrap_or(ProcessId::NOBODY)
+    }
+
+    /// Whether this process is `owner`: a forked child is not, whatever it inherited.
+    #[inline]
+    pub(crate) fn is_me(&self, owner: ProcessId) -> bool {
+        self.registered_me() == owner
+    }
+
     /// This process. A forked child is another process: it is registered at its first use of the family.
     ///
     /// [`ProcessId::NOBODY`] if the family has 4096 processes alive already; see [`Family::try_me`].
@@ -48,7 +91,7 @@ impl Family {
     /// ```
     #[must_use]
     #[inline]
-    pub fn me(&self) -> ProcessId {
+    pub fn me(&'static self) -> ProcessId {
         self.try_me().unwrap_or(ProcessId::NOBODY)
     }
 
@@ -65,15 +108,15 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     #[inline]
-    pub fn try_me(&self) -> Result<ProcessId, ShmError> {
-        match ME.load(Acquire) {
-            0 => self.register(),
-            me => Ok(ProcessId::from_word(me)),
+    pub fn try_me(&'static self) -> Result<ProcessId, ShmError> {
+        match self.me.get() {
+            Some(me) => Ok(me),
+            None => self.register(),
         }
     }
 
     #[cold]
-    fn register(&self) -> Result<ProcessId, ShmError> {
+    fn register(&'static self) -> Result<ProcessId, ShmError> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let me = ProcessIdentity::current();
         // A parent's other thread may have held the lock when this child was forked: then it is free for ever, and two
@@ -88,22 +131,22 @@ impl Family {
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         };
-        match ME.load(Acquire) {
-            0 => {}
-            me => return Ok(ProcessId::from_word(me)),
+        if let Some(me) = self.me.get() {
+            return Ok(me);
         }
         for attempt in 0..2 {
             let first = self.map.header().next_process.fetch_add(1, Relaxed);
-            for i in 0..u32::from(PROCESSES) {
-                let slot = slot(first.wrapping_add(i), PROCESSES);
+            let slots = self.map.tables().processes;
+            for i in 0..u32::from(slots) {
+                let slot = slot(first.wrapping_add(i), slots);
                 if let Some(generation) = self.map.process(slot).take(me.pid, me.start) {
                     let id = ProcessId { slot, generation };
-                    ME.store(id.to_word(), Release);
+                    self.me.set(id);
                     return Ok(id);
                 }
             }
-            if let Some(family) = Family::existing().filter(|_| attempt == 0) {
-                family.reap();
+            if attempt == 0 {
+                self.reap();
             }
         }
         Err(ShmError::TooManyProcesses)
@@ -125,11 +168,21 @@ impl Family {
     /// ```
     #[inline]
     pub fn participant(&self) -> Result<Participant, ShmError> {
-        match PARTICIPANT.with(Cell::get) {
-            0 => self.register_thread(),
-            #[expect(clippy::cast_possible_truncation, reason = "bit 32 says that it is set")]
-            word => Ok(Participant::from_word(word as u32)),
-        }
+        let (family, me) = LAST.with(Cell::get);
+        if family == self.number { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
+    }
+
+    #[cold]
+    fn participant_not_last(&self) -> Result<Participant, ShmError> {
+        let is_it = |known: &&Known| known.family == self.number && known.forks == FORKS.load(Relaxed);
+        // In the thread's last destructors the list is gone: then the thread takes a slot for each use, until it ends.
+        let known = ALL.try_with(|all| all.borrow().iter().find(is_it).copied());
+        let me = match known {
+            Ok(Some(known)) => known.participant,
+            _ => self.register_thread()?,
+        };
+        LAST.with(|last| last.set((self.number, me.to_word())));
+        Ok(me)
     }
 
     #[cold]
@@ -137,9 +190,10 @@ impl Family {
         let tid = robust::thread_id();
         let pid = std::process::id();
         // Every registration starts behind the last one: G3.
-        for _ in 0..u32::from(PARTICIPANTS) {
+        let slots = self.map.tables().participants;
+        for _ in 0..u32::from(slots) {
             let next = self.map.header().next_participant.fetch_add(1, Relaxed);
-            let slot = slot(next, PARTICIPANTS);
+            let slot = slot(next, slots);
             let raw = self.map.participant(slot);
             let announced = robust::announce(raw.word()); // G1
             let Some(generation) = raw.take(tid, pid) else { continue };
@@ -147,9 +201,10 @@ impl Family {
             // else uses the node: only the thread whose id is in the word does.
             unsafe { robust::keep_for_life(raw.word()) };
             drop(announced);
-            let me = Participant { slot, generation };
-            PARTICIPANT.with(|p| p.set(1 << 32 | u64::from(me.to_word())));
-            return Ok(me);
+            let participant = Participant { slot, generation };
+            let known = Known { family: self.number, forks: FORKS.load(Relaxed), participant };
+            let _ = ALL.try_with(|all| all.borrow_mut().push(known));
+            return Ok(participant);
         }
         Err(ShmError::TooManyParticipants)
     }
@@ -169,7 +224,7 @@ impl Family {
     #[must_use]
     #[inline]
     pub fn is_alive(&self, p: Participant) -> bool {
-        p.slot < PARTICIPANTS && self.map.participant(p.slot).is_alive(p.generation)
+        p.slot < self.map.tables().participants && self.map.participant(p.slot).is_alive(p.generation)
     }
 
     /// The process of the family that has the number `pid`, if it is registered: the one to name to
@@ -203,13 +258,14 @@ impl Family {
 
     /// What proves the death of `p`, if it is registered.
     pub(crate) fn identity(&self, p: ProcessId) -> Option<ProcessIdentity> {
-        let (pid, generation, start) = self.map.process(p.slot).occupant().filter(|_| p.slot < PROCESSES)?;
+        let (pid, generation, start) =
+            self.map.process(p.slot).occupant().filter(|_| p.slot < self.map.tables().processes)?;
         (generation == p.generation).then_some(ProcessIdentity { pid, start })
     }
 
     /// All registered processes, with what proves their death.
     pub(crate) fn processes(&self) -> impl Iterator<Item = (ProcessId, ProcessIdentity)> + '_ {
-        (0..PROCESSES).filter_map(|slot| {
+        (0..self.map.tables().processes).filter_map(|slot| {
             let (pid, generation, start) = self.map.process(slot).occupant()?;
             Some((ProcessId { slot, generation }, ProcessIdentity { pid, start }))
         })

@@ -26,6 +26,9 @@ use std::io::ErrorKind;
 #[derive(Debug)]
 pub(crate) struct Map {
     file: MemFd,
+    /// Where in the file the family's memory starts: behind the header of a named segment.
+    start: u64,
+    tables: Tables,
     space: Reservation,
     base: *mut u8,
     /// What the kernel said about the file's size; may be stale, never ahead.
@@ -37,6 +40,19 @@ pub(crate) struct Map {
 unsafe impl Send for Map {}
 // SAFETY: as above.
 unsafe impl Sync for Map {}
+
+/// How much of its tables a family uses, powers of two; the layout is the same for all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables {
+    pub(crate) processes: u16,
+    pub(crate) participants: u16,
+}
+
+impl Tables {
+    pub(crate) const FAMILY: Self = Self { processes: layout::PROCESSES, participants: layout::PARTICIPANTS };
+    /// Of a named segment: 40 KiB in all.
+    pub(crate) const NAMED: Self = Self { processes: 256, participants: 512 };
+}
 
 /// Where a block lies and whose word says so.
 #[derive(Clone, Copy)]
@@ -61,7 +77,7 @@ impl Map {
         let file = MemFd::create("polyproc-family")?;
         file.back(0, layout::CONTROL).map_err(|e| no_space(layout::CONTROL, 0, e))?;
         let space = Reservation::map(&file, layout::RESERVE)?;
-        let map = Self::new(file, space)?;
+        let map = Self::new(file, space, 0, Tables::FAMILY)?;
         map.header().reserved.store(map.reserved(), Relaxed);
         Ok(map)
     }
@@ -86,17 +102,36 @@ impl Map {
             }
             _ => ShmError::Sys(e),
         })?;
-        Self::new(file, space)
+        Self::new(file, space, 0, Tables::FAMILY)
     }
 
-    fn new(file: MemFd, space: Reservation) -> Result<Self, ShmError> {
-        let map = Self { base: space.base(), file, space, size: AtomicU64::new(0) };
+    fn new(file: MemFd, space: Reservation, start: u64, tables: Tables) -> Result<Self, ShmError> {
+        let map = Self { base: space.base(), file, start, tables, space, size: AtomicU64::new(0) };
         map.refresh()?;
         Ok(map)
     }
 
     pub(crate) fn file(&self) -> &MemFd {
         &self.file
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        self.tables
+    }
+
+    /// Backs `len` bytes from `offset` on with memory.
+    pub(crate) fn back(&self, offset: u64, len: u64) -> Result<(), SysError> {
+        self.file.back(self.start + offset, len)
+    }
+
+    /// Gives the memory under `len` bytes from `offset` on back to the system.
+    pub(crate) fn punch(&self, offset: u64, len: u64) -> Result<(), SysError> {
+        self.file.punch(self.start + offset, len)
+    }
+
+    /// The bytes of memory that the file takes.
+    pub(crate) fn backed(&self) -> u64 {
+        self.file.backed().unwrap_or(0)
     }
 
     /// How large the file can become; the same in all processes of the family (H2).
@@ -107,7 +142,7 @@ impl Map {
     /// Asks the kernel for the size of the file.
     #[cold]
     pub(crate) fn refresh(&self) -> Result<u64, SysError> {
-        let size = self.file.size()?.min(self.space.len());
+        let size = self.file.size()?.saturating_sub(self.start).min(self.space.len());
         self.size.fetch_max(size, Relaxed);
         Ok(size)
     }
@@ -147,7 +182,7 @@ impl Map {
 
     #[inline]
     pub(crate) fn process(&self, slot: u16) -> &'static RawProcess {
-        let slot = slot % layout::PROCESSES;
+        let slot = slot & (self.tables.processes - 1);
         let at = layout::PROCESS_TABLE + u64::from(slot) * size_of::<RawProcess>() as u64;
         // SAFETY: M1, the slot was cut to the table's length; atomics, any bits are valid.
         unsafe { &*self.pointer(at).cast() }
@@ -155,7 +190,7 @@ impl Map {
 
     #[inline]
     pub(crate) fn participant(&self, slot: u16) -> &'static RawParticipant {
-        let slot = slot % layout::PARTICIPANTS;
+        let slot = slot & (self.tables.participants - 1);
         let at = layout::PARTICIPANT_TABLE + u64::from(slot) * size_of::<RawParticipant>() as u64;
         // SAFETY: M1, the slot was cut to the table's length; atomics, any bits are valid; the node is never read here.
         unsafe { &*self.pointer(at).cast() }

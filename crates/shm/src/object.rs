@@ -2,7 +2,6 @@
 
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::identity::is_me;
 use crate::ids::ProcessId;
 use crate::kind::{self, Kind};
 use crate::raw::tag::GENERATION;
@@ -165,7 +164,7 @@ impl Object {
 impl Drop for Object {
     #[inline]
     fn drop(&mut self) {
-        if !is_me(self.home) {
+        if !self.family.is_me(self.home) {
             return; // inherited by fork: the parent frees it
         }
         if self.cell.load(Acquire) == 0 {

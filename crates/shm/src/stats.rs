@@ -2,7 +2,7 @@
 
 use crate::family::Family;
 use crate::kind::{KINDS, Kind};
-use crate::raw::layout::{PARTICIPANTS, SPAN};
+use crate::raw::layout::SPAN;
 
 /// What the family's memory holds. Racy: other processes go on while it is counted.
 ///
@@ -73,7 +73,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats { bytes_backed: self.map.file().backed().unwrap_or(0), ..Stats::default() };
+        let mut stats = Stats { bytes_backed: self.map.backed(), ..Stats::default() };
         self.for_each_block(|_, place, _| {
             stats.blocks[place.kind as usize] += 1;
             stats.bytes_in_use += place.capacity;
@@ -82,7 +82,8 @@ impl Family {
         let slabs = (0..stats.spans).filter(|&i| self.map.slab(i).is_some()).count();
         stats.slabs = u32::try_from(slabs).unwrap_or(u32::MAX);
         stats.processes = u32::try_from(self.processes().count()).unwrap_or(u32::MAX);
-        let alive = (0..PARTICIPANTS).filter(|&p| self.map.participant(p).occupant().is_some()).count();
+        let alive =
+            (0..self.map.tables().participants).filter(|&p| self.map.participant(p).occupant().is_some()).count();
         stats.participants = u32::try_from(alive).unwrap_or(u32::MAX);
         stats.functions = self.functions();
         const { assert!(SPAN == 65536) };

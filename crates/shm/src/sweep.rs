@@ -2,7 +2,6 @@
 
 use crate::family::Family;
 use crate::holds::{Orphan, kinds_in_use};
-use crate::identity::registered_me;
 use crate::ids::{BlockRef, ProcessId};
 use crate::kind::{self, Kind};
 use crate::map::Place;
@@ -66,7 +65,7 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     pub fn process_died(&'static self, p: ProcessId) -> Reclaimed {
-        if p == registered_me() || !self.identity(p).is_some_and(|process| process.is_dead()) {
+        if p == self.registered_me() || !self.identity(p).is_some_and(|process| process.is_dead()) {
             return Reclaimed::default();
         }
         self.clear_up(p)
@@ -89,7 +88,7 @@ impl Family {
     pub fn reap(&'static self) -> Reclaimed {
         let mut all = Reclaimed::default();
         for (id, process) in self.processes() {
-            if id != registered_me() && process.is_dead() {
+            if id != self.registered_me() && process.is_dead() {
                 all += self.clear_up(id);
             }
         }
@@ -105,7 +104,7 @@ impl Family {
             done.skipped = true;
             return done;
         }
-        let me = registered_me();
+        let me = self.registered_me();
         let is_dead = |q: ProcessId| q != me && (q == p || !self.is_registered(q));
         let dead_owner = |tag: Tag| tag.owner().filter(|&q| is_dead(q));
 
