@@ -9,6 +9,7 @@ use crate::kind::{self, Kind};
 use crate::map::Map;
 use crate::raw::header::{MAGIC, RawHeader, VERSION};
 use crate::raw::tag::GENERATION;
+use polyproc_sys::SysError;
 use polyproc_sys::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -362,18 +363,22 @@ fn check(header: &RawHeader, boot: &Boot) -> Result<(), ShmError> {
     Ok(())
 }
 
-/// 64 random bits, from the keys that std draws from the system for its hash maps.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// 64 random bits, from the keys that std draws from the system for its hash maps. They are drawn once a thread, and a
+/// forked child goes on from where its parent was: so the process and the time go in too.
+pub(crate) fn random() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.write_u64(polyproc_sys::deadline::now_ns());
+    hasher.finish()
 }
 
-fn namespace() -> Result<u64, ShmError> {
+pub(crate) fn namespace() -> Result<u64, SysError> {
     let stat = std::fs::metadata("/proc/self/ns/pid");
-    stat.map(|m| m.ino()).map_err(|e| ShmError::Sys(polyproc_sys::SysError::new("stat(/proc/self/ns/pid)", e)))
+    stat.map(|m| m.ino()).map_err(|e| SysError::new("stat(/proc/self/ns/pid)", e))
 }
 
 /// A hash of the boot id; 0 where /proc does not tell it.
-fn boot_id() -> u64 {
+pub(crate) fn boot_id() -> u64 {
     let Ok(text) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
     let mut hasher = DefaultHasher::new();
     hasher.write(&text);

@@ -8,6 +8,8 @@ pub mod asym;
 pub mod atomic;
 pub mod deadline;
 #[cfg(not(polyproc_loom))]
+pub mod dir;
+#[cfg(not(polyproc_loom))]
 pub mod error;
 #[cfg(not(polyproc_loom))]
 #[doc(hidden)]

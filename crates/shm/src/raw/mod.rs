@@ -7,6 +7,7 @@ pub(crate) mod holders;
 pub(crate) mod layout;
 pub(crate) mod participant;
 pub(crate) mod process;
+pub(crate) mod segment;
 pub(crate) mod slab;
 pub(crate) mod span;
 pub(crate) mod tag;

@@ -1,6 +1,6 @@
 //! What runs in the child of a raw `fork`, before anything else of polyproc does.
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 const HANDLERS: usize = 16;
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -28,10 +28,35 @@ pub fn on_fork(handler: fn()) {
     TABLE[slot].store(handler as *mut (), Ordering::Release);
 }
 
-/// Registers [`in_child`] with libc; called once a process.
+/// How often this process, and those that it was forked from, have forked since the first call: a descriptor that was made
+/// while the number was the same is in no forked child. (Children that run another program, by `posix_spawn`, do not count:
+/// they have copies of descriptors until they have loaded it, and use none of them.)
+///
+/// ```
+/// use polyproc_sys::{fork, robust::forks};
+/// let before = forks();
+/// assert_eq!(fork::wait_child(fork::spawn_child(move || i32::from(forks() > before))), 1);
+/// assert!(forks() > before);
+/// ```
+///
+/// # References
+/// As [`on_fork`].
+#[must_use]
+pub fn forks() -> u64 {
+    super::linux::enter_process();
+    FORKS.load(Ordering::Acquire)
+}
+
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Registers the handlers with libc; called once a process.
 pub(super) fn install() {
-    // SAFETY: `in_child` is a function without arguments that obeys the rules of a forked child.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    // SAFETY: functions without arguments that obey the rules of a process that forks, and of a forked child.
+    unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
+}
+
+extern "C" fn before() {
+    FORKS.fetch_add(1, Ordering::AcqRel); // before there is a child: it must never be missed
 }
 
 extern "C" fn in_child() {

@@ -33,7 +33,7 @@ mod model;
 #[cfg(not(polyproc_loom))]
 pub use announced::{Announced, announce};
 #[cfg(not(polyproc_loom))]
-pub use fork::on_fork;
+pub use fork::{forks, on_fork};
 #[cfg(not(polyproc_loom))]
 pub use linux::{Thread, keep_for_life};
 #[cfg(polyproc_loom)]

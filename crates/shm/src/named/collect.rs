@@ -1,0 +1,125 @@
+//! Taking names away: of segments that nobody holds any more, and of those that somebody does not want to be found.
+
+use super::error::SegmentError;
+use super::open::read_facts;
+use super::place::{PREFIX, Place, file_name};
+use polyproc_sys::SysError;
+use polyproc_sys::dir::user;
+use polyproc_sys::memory::Access;
+
+/// What became of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It means nothing, or something else by now.
+    Gone,
+    /// Nobody held its segment, which took so many bytes: unlinked.
+    Removed(u64),
+    /// Somebody holds it, or looks at it this moment.
+    InUse,
+    /// Nobody holds it, and it is to stay.
+    Persistent,
+    /// No segment of ours: not touched.
+    Foreign,
+    /// Somebody keeps the directory's lock.
+    Busy,
+}
+
+/// Unlinks the file `name` if it is a segment of this user that nobody holds and that is not persistent.
+///
+/// N3 and N4 of [`NamedFile`](super::NamedFile).
+pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
+    let dir = place.as_dir();
+    let Some(_names_stay) = place.lock()? else { return Ok(Fate::Busy) };
+    let file = match dir.open(name, Access::ReadOnly) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Fate::Gone),
+        Err(_) => return Ok(Fate::Foreign), // a link, a pipe, somebody else's
+    };
+    if file.info()?.uid != user() || read_facts(&file).is_none() {
+        return Ok(Fate::Foreign);
+    }
+    if !file.try_lock_exclusive()? {
+        return Ok(Fate::InUse);
+    }
+    // Nobody holds it, so nobody changes it.
+    let fate = match read_facts(&file) {
+        None => Fate::Foreign,
+        Some(facts) if facts.persistent => Fate::Persistent,
+        Some(_) if !dir.means(name, &file)? => Fate::Gone,
+        Some(_) => {
+            let bytes = file.backed()?;
+            if dir.unlink(name)? { Fate::Removed(bytes) } else { Fate::Gone }
+        }
+    };
+    // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
+    file.unlock()?;
+    Ok(fate)
+}
+
+/// What [`gc`] found.
+///
+/// ```
+/// assert_eq!(polyproc_shm::Collected::default().removed, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Collected {
+    /// Segments that nobody held: unlinked.
+    pub removed: u64,
+    /// The bytes of memory that these took.
+    pub bytes: u64,
+    /// Segments that somebody holds.
+    pub in_use: u64,
+    /// Segments that nobody holds, and that stay until they are unlinked.
+    pub persistent: u64,
+    /// Files that have names like segments and are none of this user's, or of another version of polyproc.
+    pub foreign: u64,
+}
+
+/// Unlinks the segments in `place` that nobody holds: those whose last holders were killed.
+///
+/// Persistent segments stay, and so does all that is not a segment of this user: plain memory
+/// and files of others are never touched. May run beside openers, creators and other collectors; killed anywhere, it
+/// leaves the rest to the next one. Nobody has to call it: whoever opens or creates a segment of the same name does the
+/// same for that one.
+///
+/// # Errors
+/// [`SegmentError::BadPlace`] if the directory cannot be read, [`SegmentError::Busy`] if somebody keeps its lock.
+///
+/// # Examples
+/// ```
+/// let found = polyproc_shm::gc(&polyproc_shm::Place::default())?;
+/// println!("{} segments removed, {} bytes", found.removed, found.bytes);
+/// # Ok::<(), polyproc_shm::SegmentError>(())
+/// ```
+pub fn gc(place: &Place) -> Result<Collected, SegmentError> {
+    let bad_place = |source| SegmentError::BadPlace { dir: place.path().to_owned(), source };
+    let mut found = Collected::default();
+    for file in place.as_dir().names().map_err(bad_place)? {
+        let Some((file, name)) = file.to_str().and_then(|f| Some((f, f.strip_prefix(PREFIX)?))) else { continue };
+        match collect_one(place, file).map_err(|source| SegmentError::Sys { at: place.named(name), source })? {
+            Fate::Gone => {}
+            Fate::Removed(bytes) => {
+                found.removed += 1;
+                found.bytes += bytes;
+            }
+            Fate::InUse => found.in_use += 1,
+            Fate::Persistent => found.persistent += 1,
+            Fate::Foreign => found.foreign += 1,
+            Fate::Busy => return Err(SegmentError::Busy(place.named(name))),
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the segment's name away at once; whoever holds the segment keeps it.
+pub(crate) fn unlink(place: &Place, name: &str) -> Result<(), SegmentError> {
+    let file = file_name(name)?;
+    let at = place.named(name);
+    let failed = |source| SegmentError::Sys { at: at.clone(), source };
+    let Some(_names_stay) = place.lock().map_err(failed)? else { return Err(SegmentError::Busy(at)) }; // N4
+    match place.as_dir().unlink(&file).map_err(failed)? {
+        true => Ok(()),
+        false => Err(SegmentError::NotFound(at)),
+    }
+}
