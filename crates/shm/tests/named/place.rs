@@ -1,5 +1,7 @@
 //! A directory of a test's own for segments, and the plain segment that the tests make in it.
 
+#![allow(dead_code, reason = "not every file needs all of it")]
+
 use polyproc_shm::{Content, Kind, NamedFile, Place, SegmentError, SegmentName, Shape};
 use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::Access;

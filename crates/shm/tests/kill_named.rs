@@ -1,0 +1,180 @@
+//! Processes that are killed at every instruction of what they do with segments that have names: whoever comes next finds
+//! a whole segment or none, and what the dead held is collected.
+//!
+//! Run it with `--release`: debug builds have ten times as many instructions.
+
+#[path = "named/place.rs"]
+mod place;
+
+use place::{CONTENT, TempPlace, create, open};
+use polyproc_shm::{NamedFile, Place, SegmentError, Shape, gc};
+use polyproc_sys::fork::{kill_child, spawn_child, wait_child};
+use polyproc_testing::{Kill, Scenario, kill_at_every_instruction, runner};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let long: [runner::Test<'_>; 1] =
+        [("a_segment_is_created_in_place_of_a_dead_one", a_segment_is_created_in_place_of_a_dead_one)];
+    let tests: &[runner::Test<'_>] = &[
+        ("a_segment_is_created", a_segment_is_created),
+        ("a_segment_is_opened_and_left", a_segment_is_opened_and_left),
+        ("a_dead_segment_is_opened", a_dead_segment_is_opened),
+        ("the_last_holder_leaves", the_last_holder_leaves),
+        ("a_segment_is_unlinked", a_segment_is_unlinked),
+        ("segments_are_collected", segments_are_collected),
+    ];
+    runner::main_with_ignored(tests, &long)
+}
+
+/// A segment whose content says that it is whole.
+fn whole(place: &Place) -> Result<NamedFile, SegmentError> {
+    NamedFile::create(place, "a", &CONTENT, Shape::fixed(100), |at| {
+        // SAFETY: 100 bytes that nobody else sees yet.
+        unsafe { at.write_bytes(7, 100) };
+        Ok(())
+    })
+}
+
+/// What an opener finds: a whole segment, or none.
+fn look(place: &Place) -> bool {
+    match open(place, "a") {
+        Ok(found) => {
+            assert_eq!(found.len(), 100);
+            // SAFETY: 100 bytes, which nobody writes any more.
+            let bytes = unsafe { core::slice::from_raw_parts(found.as_ptr(), 100) };
+            assert_eq!(bytes, [7; 100], "half made");
+            true
+        }
+        Err(SegmentError::NotFound(_)) => false,
+        Err(e) => panic!("{e}"),
+    }
+}
+
+/// Leaves a segment that nobody holds.
+fn dead(place: &Place, name: &str) {
+    let pid = spawn_child(|| {
+        let held = create(place, name);
+        kill_child(std::process::id());
+        drop(held);
+        0
+    });
+    assert_eq!(wait_child(pid), 128 + 9);
+}
+
+/// Kills `victim` at every instruction of what it does beside nobody; nothing is left behind `gc`.
+fn nothing_stays(name: &str, setup: &dyn Fn(&Place), victim: &dyn Fn(&Place)) {
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name,
+        setup: &mut || setup(&place),
+        prepare: &|()| {
+            let warm = TempPlace::new();
+            setup(&warm);
+            victim(&warm);
+        },
+        victim: &|()| victim(&place),
+        wake: None,
+        check: &mut |(), kill: &Kill| {
+            let left = !place.files().is_empty();
+            // Every other time nobody opens it first.
+            if kill.step % 2 == 0 {
+                assert!(!look(&place), "a segment that nobody holds was found");
+            }
+            let found = gc(&place).unwrap();
+            assert_eq!((found.in_use, found.persistent, found.foreign), (0, 0, 0));
+            assert_eq!(place.files(), [""; 0]);
+            drop(whole(&place).unwrap()); // and everything works
+            assert_eq!(place.files(), [""; 0]);
+            if left { "a dead segment" } else { "nothing" }.into()
+        },
+    });
+}
+
+fn a_segment_is_created() {
+    nothing_stays("a segment is created and dropped", &|_| (), &|place| drop(whole(place).unwrap()));
+}
+
+fn a_segment_is_created_in_place_of_a_dead_one() {
+    let setup = |place: &Place| dead(place, "a");
+    nothing_stays("a segment is created in place of a dead one", &setup, &|place| drop(whole(place).unwrap()));
+}
+
+fn a_dead_segment_is_opened() {
+    let setup = |place: &Place| dead(place, "a");
+    nothing_stays("a dead segment is opened", &setup, &|place| assert!(!look(place)));
+}
+
+fn segments_are_collected() {
+    let setup = |place: &Place| {
+        dead(place, "a");
+        dead(place, "b");
+    };
+    nothing_stays("dead segments are collected", &setup, &|place| {
+        gc(place).unwrap();
+    });
+}
+
+fn a_segment_is_opened_and_left() {
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name: "a segment is opened and left",
+        setup: &mut || whole(&place).unwrap(),
+        prepare: &|_| drop(open(&place, "a").unwrap()),
+        victim: &|_| drop(open(&place, "a").unwrap()),
+        wake: None,
+        check: &mut |held: NamedFile, _| {
+            assert!(look(&place), "it is held");
+            assert_eq!(gc(&place).unwrap().in_use, 1);
+            drop(held);
+            assert_eq!(place.files(), [""; 0]);
+            "alive".into()
+        },
+    });
+}
+
+/// It changes its mind about what is to stay, too.
+fn the_last_holder_leaves() {
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name: "the last holder leaves",
+        setup: &mut || (),
+        prepare: &|()| drop(whole(&place).unwrap()),
+        victim: &|()| {
+            let held = whole(&place).unwrap();
+            held.persist(true).unwrap();
+            held.persist(false).unwrap();
+        },
+        wake: None,
+        check: &mut |(), _| {
+            let found = gc(&place).unwrap();
+            assert_eq!(found.in_use, 0);
+            let what = if found.persistent == 1 { "persistent" } else { "not persistent" };
+            if found.persistent == 1 {
+                assert!(look(&place));
+                NamedFile::unlink(&place, "a").unwrap();
+            }
+            assert_eq!(place.files(), [""; 0]);
+            what.into()
+        },
+    });
+}
+
+fn a_segment_is_unlinked() {
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name: "a segment is unlinked",
+        setup: &mut || whole(&place).unwrap(),
+        prepare: &|_| assert!(NamedFile::unlink(&place, "b").is_err()),
+        victim: &|_| NamedFile::unlink(&place, "a").unwrap(),
+        wake: None,
+        check: &mut |held: NamedFile, _| {
+            let found = look(&place);
+            if !found {
+                drop(whole(&place).unwrap());
+            }
+            drop(held);
+            assert_eq!(place.files(), [""; 0]);
+            if found { "still there" } else { "unlinked" }.into()
+        },
+    });
+}
