@@ -9,6 +9,8 @@ pub mod error;
 #[cfg(not(polyproc_loom))]
 mod job;
 #[cfg(not(polyproc_loom))]
+mod make;
+#[cfg(not(polyproc_loom))]
 mod payload;
 #[cfg(not(polyproc_loom))]
 mod queue;
@@ -21,7 +23,7 @@ pub use error::{BoardError, GetError, PutError, QueueError};
 #[cfg(not(polyproc_loom))]
 pub use job::Job;
 #[cfg(not(polyproc_loom))]
-pub use polyproc_shm::{Buffer, MessageError, ShmError};
+pub use polyproc_shm::{Buffer, MessageError, Name, Place, SegmentError, ShmError};
 #[cfg(not(polyproc_loom))]
 pub use polyproc_sys::Deadline;
 #[cfg(not(polyproc_loom))]

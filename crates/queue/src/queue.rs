@@ -1,14 +1,14 @@
 //! The handle of a queue; the bytes are [`RawQueue`] and [`Ring`](crate::raw::Ring).
 
 use crate::contents;
-use crate::error::{GetError, PutError, QueueError, SCRIBBLED};
+use crate::error::{GetError, PutError, SCRIBBLED};
 use crate::payload::{cast, claim, is_dead, owner, try_take};
 use crate::raw::Ring;
-use crate::raw::queue::{IN_BLOCK, MOST, NARROW, Parts, RawQueue, WIDE, either};
+use crate::raw::queue::{IN_BLOCK, Parts, RawQueue, either};
 use crate::raw::ring::{NotNow, Owner, Take, Unchecked};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{Block, Buffer, Codec, Family, Kind, Message, Object, message};
+use polyproc_shm::{Block, Buffer, Codec, Kind, Message, Object, message};
 use polyproc_sync::raw::gate::Side;
 use polyproc_sys::Deadline;
 use polyproc_sys::spin::Spin;
@@ -41,40 +41,11 @@ use std::sync::Arc;
 /// ```
 pub struct Queue<T> {
     object: Arc<Object>,
-    parts: Parts,
+    pub(crate) parts: Parts,
     _items: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
-    /// A queue for at most `items` items, rounded up to a power of two.
-    ///
-    /// It takes 16 bytes a slot for primitives up to eight bytes and 64 for all other types.
-    ///
-    /// # Errors
-    /// [`QueueError::Capacity`] for 0 and for more than 2^24 items; [`QueueError::Shm`] if there is no memory.
-    ///
-    /// # Examples
-    /// ```
-    /// let q = polyproc_queue::Queue::<u64>::bounded(100)?;
-    /// assert_eq!(q.capacity(), 128);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn bounded(items: usize) -> Result<Self, QueueError> {
-        let capacity = (items > 0).then(|| items.checked_next_power_of_two()).flatten().map(|n| n as u64);
-        let capacity = capacity.filter(|n| *n <= MOST).ok_or(QueueError::Capacity(items))?;
-        contents::register_queue();
-        let family = Family::get()?;
-        let width = width_of::<T>();
-        let slots = family.alloc(capacity * width as u64 * 8, Kind::Data)?;
-        // SAFETY: the block has `len` bytes and is this process's own.
-        unsafe { slots.as_ptr().write_bytes(0, usize::try_from(slots.len()).unwrap_or(0)) };
-        let object = Object::create(family, size_of::<RawQueue>() as u64, Kind::Queue)?;
-        // SAFETY: the object has as many bytes, all zero, mapped for ever and aligned; every field is an atomic or unused.
-        let raw = unsafe { &*object.as_ptr().cast::<RawQueue>() };
-        raw.describe(capacity, width, type_hash::<T>(), slots.into_ref());
-        Ok(Self::of(Arc::new(object)).expect("the queue was described just now"))
-    }
-
     /// Puts an item; sleeps while the queue is full.
     ///
     /// # Errors
@@ -161,6 +132,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
 
     fn put_wide(&self, me: Owner, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
         let item = match cast::<T, Buffer>(item) {
+            // In another memory: a copy of it travels.
+            Ok(buffer) if buffer.family().id() != self.object.family().id() => {
+                cast(buffer).unwrap_or_else(|_| unreachable!("a buffer it was"))
+            }
             Ok(buffer) => {
                 return self.put_block(me, buffer.into_block(), deadline).map_err(|(e, block)| {
                     // SAFETY: its reference was not put: nobody has seen it.
@@ -422,7 +397,7 @@ impl<T> Queue<T> {
         either!(self.parts.ring, r => r.is_empty())
     }
 
-    fn of(object: Arc<Object>) -> Option<Self> {
+    pub(crate) fn of(object: Arc<Object>) -> Option<Self> {
         let parts = RawQueue::at(object.family(), object.offset()).ok().flatten()?;
         Some(Self { object, parts, _items: PhantomData })
     }
@@ -444,17 +419,12 @@ fn not_taken(e: NotNow) -> GetError {
     }
 }
 
-fn is_narrow<T: 'static>() -> bool {
+pub(crate) fn is_narrow<T: 'static>() -> bool {
     matches!(Codec::of::<T>(), Codec::Raw { size } if size <= 8)
 }
 
-/// Words of a slot.
-fn width_of<T: 'static>() -> usize {
-    if is_narrow::<T>() { NARROW } else { WIDE }
-}
-
 /// A number that stands for the type of the items; the same in all processes of a family, which run the same program.
-fn type_hash<T: 'static>() -> u64 {
+pub(crate) fn type_hash<T: 'static>() -> u64 {
     use core::hash::{Hash, Hasher};
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     (core::any::type_name::<T>(), size_of::<T>()).hash(&mut hasher);
@@ -484,7 +454,7 @@ impl<'de, T: 'static> Deserialize<'de> for Queue<T> {
         contents::register_queue();
         let queue = Self::of(message::deserialize_handle(Kind::Queue, size_of::<RawQueue>() as u64, deserializer)?)
             .ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
-        if queue.parts.kind != type_hash::<T>() || queue.parts.ring.is_narrow() != is_narrow::<T>() {
+        if !queue.holds_items() {
             return Err(message::refuse_handle::<Self, _>("the queue holds items of another type"));
         }
         Ok(queue)

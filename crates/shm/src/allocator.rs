@@ -309,7 +309,7 @@ impl Family {
         if need > most.saturating_sub(spans) {
             return Err(ShmError::NoAddressSpace { asked, reserved: self.map.reserved() });
         }
-        let step = need.max(16).max((spans / 8).min(1024)).min(most - spans);
+        let step = need.max(self.map.tables().step).max((spans / 8).min(1024)).min(most - spans);
         let result = self.back_spans(spans, step);
         // A step that is too large is no reason to fail.
         let result = if result.is_err() && step > need { self.back_spans(spans, need) } else { result };

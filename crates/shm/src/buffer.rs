@@ -98,6 +98,18 @@ impl Buffer {
         }
     }
 
+    /// The family in whose memory it lies.
+    ///
+    /// ```
+    /// use polyproc_shm::{Buffer, Family};
+    /// assert_eq!(Buffer::new(1)?.family().id(), Family::get()?.id());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn family(&self) -> &'static Family {
+        self.block.family()
+    }
+
     /// The block that holds the bytes, as a message carries it.
     ///
     /// ```

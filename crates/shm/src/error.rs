@@ -70,12 +70,21 @@ pub enum ShmError {
         /// How many were named.
         len: u64,
     },
-    /// 4096 processes of the family are alive.
-    #[error("the family has 4096 processes alive, it cannot have more: join some first")]
+    /// 4096 processes of the family are alive, or 256 that hold one named object.
+    #[error(
+        "4096 processes of this family are alive, or 256 hold one named object, there cannot be more: join some first"
+    )]
     TooManyProcesses,
-    /// 4096 threads of the family are registered and alive.
-    #[error("the family has 4096 threads at work, it cannot have more: let some end first")]
+    /// 4096 threads of the family are registered and alive, or 512 that use one named object.
+    #[error(
+        "4096 threads of this family are at work, or 512 use one named object, there cannot be more: let some end first"
+    )]
     TooManyParticipants,
+    /// One thread has put into, taken from, or owned permits of 63 queues and semaphores that were opened by name.
+    #[error(
+        "this thread has used 63 objects that were opened by name, it cannot use more: use others on another thread"
+    )]
+    TooManyNamed,
     /// 1024 different functions have been entered.
     #[error("the family has entered 1024 functions, it cannot have more: tell them apart by an argument")]
     TooManyFunctions,
@@ -111,6 +120,9 @@ pub enum ShmError {
     /// The kernel refused something.
     #[error(transparent)]
     Sys(#[from] SysError),
+    /// Of a segment that has a name.
+    #[error(transparent)]
+    Segment(#[from] crate::named::SegmentError),
 }
 
 /// A message that could not be made or read.

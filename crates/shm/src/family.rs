@@ -17,7 +17,7 @@ use polyproc_sys::atomic::{
 use polyproc_sys::memory::MemFd;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -152,13 +152,8 @@ impl Family {
             return Err(ShmError::NotInitialised);
         }
         let map = Map::create()?;
-        let header = map.header();
         let (id, secret) = (random().max(1), random());
-        header.magic.store(MAGIC, Relaxed);
-        header.family.store(id, Relaxed);
-        header.namespace.store(namespace()?, Relaxed);
-        header.boot.store(boot_id(), Relaxed);
-        header.version.store(VERSION, Release); // H1
+        describe(&map, id)?;
         Self::enter(Self::new(map, id, secret))
     }
 
@@ -188,8 +183,35 @@ impl Family {
         }
         // SAFETY: nobody else owns the descriptor, by the caller's duty.
         let file = unsafe { MemFd::adopt(boot.fd) }?;
-        let map = Map::join(file, |header| check(header, boot))?;
+        let map = Map::join(file, |header| check(header, boot.id))?;
         Self::enter(Self::new(map, boot.id, boot.secret))
+    }
+
+    /// Makes the memory of a named segment, which nobody else sees yet, that of a family.
+    pub(crate) fn found_named(map: Map) -> Result<&'static Self, ShmError> {
+        let id = random().max(1);
+        describe(&map, id)?;
+        Self::enter_named(Self::new(map, id, 0))
+    }
+
+    /// Joins the family whose memory is that of a named segment.
+    pub(crate) fn join_named(map: Map) -> Result<&'static Self, ShmError> {
+        let header = map.header();
+        let id = header.family.load(Relaxed);
+        check(header, id)?;
+        if header.reserved.load(Relaxed) != map.reserved() {
+            return Err(ShmError::BadFamily("its header was damaged"));
+        }
+        Self::enter_named(Self::new(map, id, 0))
+    }
+
+    /// Families of named segments are many, come late, and stay like the one of the process: their mappings do.
+    fn enter_named(family: Self) -> Result<&'static Self, ShmError> {
+        forget_on_fork();
+        let family: &'static Self = Box::leak(Box::new(family));
+        family.announce_kinds(kind::registered());
+        family.try_me()?;
+        Ok(family)
     }
 
     fn new(map: Map, id: u64, secret: u64) -> Self {
@@ -199,7 +221,7 @@ impl Family {
 
     /// Makes `family` the one of this process; the caller holds [`FOUNDING`].
     fn enter(family: Self) -> Result<&'static Self, ShmError> {
-        polyproc_sys::robust::on_fork(crate::identity::reset_after_fork);
+        forget_on_fork();
         family.announce_kinds(kind::registered());
         let family = FAMILY.get_or_init(|| family);
         // Kinds that were registered between the two lines above.
@@ -222,7 +244,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn boot(&self) -> Boot {
-        Boot { fd: self.map.file().fd().as_raw_fd(), id: self.id, secret: self.secret }
+        Boot { fd: self.map.fd().unwrap_or(-1), id: self.id, secret: self.secret }
     }
 
     /// The number that tells this family from all others, in messages too.
@@ -347,11 +369,28 @@ impl Family {
     }
 }
 
-fn check(header: &RawHeader, boot: &Boot) -> Result<(), ShmError> {
+fn forget_on_fork() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| polyproc_sys::robust::on_fork(crate::identity::reset_after_fork));
+}
+
+/// Fills the header of a new family's memory.
+fn describe(map: &Map, id: u64) -> Result<(), ShmError> {
+    let header = map.header();
+    header.magic.store(MAGIC, Relaxed);
+    header.family.store(id, Relaxed);
+    header.namespace.store(namespace()?, Relaxed);
+    header.boot.store(boot_id(), Relaxed);
+    header.reserved.store(map.reserved(), Relaxed);
+    header.version.store(VERSION, Release); // H1
+    Ok(())
+}
+
+fn check(header: &RawHeader, id: u64) -> Result<(), ShmError> {
     if header.version.load(Acquire) != VERSION || header.magic.load(Relaxed) != MAGIC {
         return Err(ShmError::BadFamily("it was made by another version of polyproc"));
     }
-    if header.family.load(Relaxed) != boot.id {
+    if header.family.load(Relaxed) != id {
         return Err(ShmError::BadFamily("it belongs to another family"));
     }
     if header.namespace.load(Relaxed) != namespace()? {

@@ -122,7 +122,8 @@ impl Family {
         });
         self.for_each_block(|offset, place, tag| {
             let Some(count) = tag.count() else { return };
-            let right = counts.get(&(offset, tag.generation())).copied().unwrap_or(0);
+            let cells = counts.get(&(offset, tag.generation())).copied().unwrap_or(0);
+            let right = cells + u64::from(self.is_root(offset, tag.generation()));
             if right != 0 && right != count {
                 place.tag.store(Tag::shared(tag.generation(), right).0, Release);
             } else if right == 0 {

@@ -155,7 +155,8 @@ impl Family {
     /// The calling thread, registered with the kernel at its first use of the family until it ends.
     ///
     /// # Errors
-    /// [`ShmError::TooManyParticipants`] if 4096 threads of the family are registered and alive.
+    /// [`ShmError::TooManyParticipants`] if 4096 threads of the family are registered and alive, 512 in that of a named
+    /// object; [`ShmError::TooManyNamed`].
     ///
     /// # Examples
     /// ```
@@ -187,6 +188,9 @@ impl Family {
 
     #[cold]
     fn register_thread(&self) -> Result<Participant, ShmError> {
+        if !robust::has_room_for_life() {
+            return Err(ShmError::TooManyNamed);
+        }
         let tid = robust::thread_id();
         let pid = std::process::id();
         // Every registration starts behind the last one: G3.

@@ -5,27 +5,31 @@
 
 use crate::error::ShmError;
 use crate::ids::BlockRef;
+use crate::named::Membership;
 use crate::raw::cell::RawCell;
 use crate::raw::function::RawFunction;
 use crate::raw::header::RawHeader;
 use crate::raw::layout::{self, PAGE, SPAN};
 use crate::raw::participant::RawParticipant;
 use crate::raw::process::RawProcess;
+use crate::raw::segment::CONTENT;
 use crate::raw::slab::Class;
 use crate::raw::span::RawSpan;
 use crate::raw::tag::{SLAB, Tag};
 use crate::{kind::Kind, raw::tag};
 use polyproc_sys::SysError;
 use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
-use polyproc_sys::memory::{MemFd, Reservation};
+use polyproc_sys::memory::{MemFd, Reservation, SharedFile};
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Weak;
 
 /// Invariants:
 /// M1. The control region is backed. A span below `spans()` exists in the file, and so does its entry of the span table.
 /// M2. `size` is never more than the size of the file, nor than the reservation.
 #[derive(Debug)]
 pub(crate) struct Map {
-    file: MemFd,
+    file: Backing,
     /// Where in the file the family's memory starts: behind the header of a named segment.
     start: u64,
     tables: Tables,
@@ -46,12 +50,41 @@ unsafe impl Sync for Map {}
 pub(crate) struct Tables {
     pub(crate) processes: u16,
     pub(crate) participants: u16,
+    /// Spans by which the file grows at least.
+    pub(crate) step: u32,
 }
 
 impl Tables {
-    pub(crate) const FAMILY: Self = Self { processes: layout::PROCESSES, participants: layout::PARTICIPANTS };
-    /// Of a named segment: 40 KiB in all.
-    pub(crate) const NAMED: Self = Self { processes: 256, participants: 512 };
+    pub(crate) const FAMILY: Self = Self { processes: layout::PROCESSES, participants: layout::PARTICIPANTS, step: 16 };
+    /// Of a named segment: 36 KiB.
+    pub(crate) const NAMED: Self = Self { processes: 256, participants: 512, step: 1 };
+
+    /// The bytes that are backed from the start: two ranges, by offset and length.
+    pub(crate) fn ranges(self) -> [(u64, u64); 2] {
+        let processes = u64::from(self.processes) * size_of::<RawProcess>() as u64;
+        let participants = u64::from(self.participants) * size_of::<RawParticipant>() as u64;
+        [(0, layout::PROCESS_TABLE + processes), (layout::PARTICIPANT_TABLE, participants)]
+    }
+}
+
+/// Where the memory comes from.
+#[derive(Debug)]
+enum Backing {
+    Anonymous(MemFd),
+    /// As long as this process holds the segment.
+    Named(Weak<Membership>),
+}
+
+impl Backing {
+    fn with<R>(&self, f: impl FnOnce(&SharedFile) -> Result<R, SysError>) -> Result<R, SysError> {
+        match self {
+            Self::Anonymous(file) => f(file),
+            Self::Named(member) => match member.upgrade() {
+                Some(member) => f(member.file()),
+                None => Err(SysError::new("a segment that this process has given up", ErrorKind::NotFound.into())),
+            },
+        }
+    }
 }
 
 /// Where a block lies and whose word says so.
@@ -77,9 +110,7 @@ impl Map {
         let file = MemFd::create("polyproc-family")?;
         file.back(0, layout::CONTROL).map_err(|e| no_space(layout::CONTROL, 0, e))?;
         let space = Reservation::map(&file, layout::RESERVE)?;
-        let map = Self::new(file, space, 0, Tables::FAMILY)?;
-        map.header().reserved.store(map.reserved(), Relaxed);
-        Ok(map)
+        Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY)
     }
 
     /// Maps the file of a family whose header `check` accepts: as much of it as its founder did (H2).
@@ -102,17 +133,28 @@ impl Map {
             }
             _ => ShmError::Sys(e),
         })?;
-        Self::new(file, space, 0, Tables::FAMILY)
+        Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY)
     }
 
-    fn new(file: MemFd, space: Reservation, start: u64, tables: Tables) -> Result<Self, ShmError> {
-        let map = Self { base: space.base(), file, start, tables, space, size: AtomicU64::new(0) };
+    /// The content of a named segment, whose tables are backed.
+    pub(crate) fn named(space: Reservation, member: Weak<Membership>) -> Result<Self, ShmError> {
+        Self::new(Backing::Named(member), space, CONTENT, Tables::NAMED)
+    }
+
+    fn new(file: Backing, space: Reservation, start: u64, tables: Tables) -> Result<Self, ShmError> {
+        #[expect(clippy::cast_possible_truncation, reason = "a page, or nothing")]
+        let base = space.base().wrapping_add(start as usize);
+        let map = Self { base, file, start, tables, space, size: AtomicU64::new(0) };
         map.refresh()?;
         Ok(map)
     }
 
-    pub(crate) fn file(&self) -> &MemFd {
-        &self.file
+    /// The descriptor of an anonymous family's memory.
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        match &self.file {
+            Backing::Anonymous(file) => Some(file.as_raw_fd()),
+            Backing::Named(_) => None,
+        }
     }
 
     pub(crate) fn tables(&self) -> Tables {
@@ -121,28 +163,28 @@ impl Map {
 
     /// Backs `len` bytes from `offset` on with memory.
     pub(crate) fn back(&self, offset: u64, len: u64) -> Result<(), SysError> {
-        self.file.back(self.start + offset, len)
+        self.file.with(|file| file.back(self.start + offset, len))
     }
 
     /// Gives the memory under `len` bytes from `offset` on back to the system.
     pub(crate) fn punch(&self, offset: u64, len: u64) -> Result<(), SysError> {
-        self.file.punch(self.start + offset, len)
+        self.file.with(|file| file.punch(self.start + offset, len))
     }
 
     /// The bytes of memory that the file takes.
     pub(crate) fn backed(&self) -> u64 {
-        self.file.backed().unwrap_or(0)
+        self.file.with(SharedFile::backed).unwrap_or(0)
     }
 
     /// How large the file can become; the same in all processes of the family (H2).
     pub(crate) fn reserved(&self) -> u64 {
-        self.space.len()
+        self.space.len() - self.start
     }
 
     /// Asks the kernel for the size of the file.
     #[cold]
     pub(crate) fn refresh(&self) -> Result<u64, SysError> {
-        let size = self.file.size()?.saturating_sub(self.start).min(self.space.len());
+        let size = self.file.with(SharedFile::size)?.saturating_sub(self.start).min(self.reserved());
         self.size.fetch_max(size, Relaxed);
         Ok(size)
     }

@@ -10,15 +10,14 @@ use crate::codec::{self, Codec, INLINE};
 use crate::envelope;
 use crate::error::{MessageError, ShmError, wrong};
 use crate::family::Family;
+pub use crate::handle::{deserialize_handle, refuse_handle, serialize_handle};
 use crate::kind::Kind;
-use crate::object::Object;
-use crate::scope::{self, DecodingScope, Encoding};
+use crate::scope::{DecodingScope, Encoding};
 use crate::whole::Whole;
 use core::any::{Any, TypeId};
 use core::mem::MaybeUninit;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
-use std::sync::Arc;
 
 /// An encoded value.
 ///
@@ -295,6 +294,9 @@ fn encode_serde<T: Serialize + 'static>(family: &'static Family, value: &T) -> R
         #[expect(clippy::cast_possible_truncation, reason = "at most 48")]
         return Ok(Message::Inline { words: words.map(u64::from_le), len: len as u8 });
     }
+    if objects.iter().any(|o| o.family().id() != family.id()) {
+        return Err(ShmError::OtherFamily.into());
+    }
     if objects.len() > usize::from(u16::MAX) {
         return Err(MessageError::TooManyHandles);
     }
@@ -396,74 +398,4 @@ fn copy_out(block: &Block) -> Vec<u8> {
     // SAFETY: so many bytes were just written.
     unsafe { bytes.set_len(len) };
     bytes
-}
-
-/// Serializes a handle: how the `Serialize` of a lock's or a queue's handle is written.
-///
-/// # Errors
-/// Outside of [`Message::encode`]: a handle means nothing anywhere else.
-///
-/// # Examples
-/// ```
-/// use polyproc_shm::{Family, Kind, Message, Object, message};
-/// use std::sync::Arc;
-/// struct Lock(Arc<Object>);
-/// impl serde::Serialize for Lock {
-///     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-///         message::serialize_handle(&self.0, s)
-///     }
-/// }
-/// impl<'de> serde::Deserialize<'de> for Lock {
-///     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-///         message::deserialize_handle(Kind::Lock, 64, d).map(Lock)
-///     }
-/// }
-/// let family = Family::get()?;
-/// let lock = Lock(Arc::new(Object::create(family, 64, Kind::Lock)?));
-/// let message = Message::encode(family, &("work", lock))?;
-/// let (_, lock): (String, Lock) = message.decode(family)?; // in another process, as a rule
-/// assert_eq!(lock.0.kind(), Kind::Lock);
-/// # Ok::<(), polyproc_shm::MessageError>(())
-/// ```
-pub fn serialize_handle<S: Serializer>(object: &Arc<Object>, serializer: S) -> Result<S::Ok, S::Error> {
-    match scope::add_handle(object) {
-        Some(number) => serializer.serialize_u32(number),
-        None => Err(ser::Error::custom("a handle can only be encoded into a message of its family")),
-    }
-}
-
-/// Deserializes a handle of an object of `kind` that has at least `least` bytes; see [`serialize_handle`].
-///
-/// Whoever reads the object as a type relies on `least`: a damaged message may name a smaller object of the same kind.
-///
-/// # Errors
-/// Outside of [`Message::decode`], or if the message carries no such handle: [`ShmError::BadHandle`](crate::ShmError).
-///
-/// # Examples
-/// ```
-/// use polyproc_shm::{Kind, message};
-/// let number = serde::de::value::U32Deserializer::<serde::de::value::Error>::new(0);
-/// assert!(message::deserialize_handle(Kind::Lock, 64, number).is_err()); // no message is being decoded
-/// ```
-pub fn deserialize_handle<'de, D: Deserializer<'de>>(
-    kind: Kind,
-    least: u64,
-    deserializer: D,
-) -> Result<Arc<Object>, D::Error> {
-    let number = u32::deserialize(deserializer)?;
-    scope::take_handle(number, kind, least).map(Arc::new).map_err(de::Error::custom)
-}
-
-/// The error of a handle type's `Deserialize` that got its object and does not want it: `why` reaches whoever decodes the
-/// message, which serde's own errors do not.
-///
-/// ```
-/// use polyproc_shm::message;
-/// let e: serde::de::value::Error = message::refuse_handle::<u8, _>("the box is closed");
-/// assert!(e.to_string().contains("closed"));
-/// ```
-#[cold]
-pub fn refuse_handle<T, E: de::Error>(why: &str) -> E {
-    scope::set_error(wrong::<T>(why));
-    E::custom(why)
 }

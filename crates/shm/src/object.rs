@@ -4,11 +4,13 @@ use crate::error::ShmError;
 use crate::family::Family;
 use crate::ids::ProcessId;
 use crate::kind::{self, Kind};
+use crate::named::{Membership, SegmentName};
 use crate::raw::tag::GENERATION;
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire},
 };
+use std::sync::Arc;
 
 /// This process's hold on a shared object: a block that other processes may hold too. The last one to drop it frees it.
 ///
@@ -35,6 +37,8 @@ pub struct Object {
     pub(crate) home: ProcessId,
     /// The block of this hold's cell, 0 while it has none.
     pub(crate) cell: AtomicU64,
+    /// What holds the object, if it has a name: its segment.
+    member: Option<Arc<Membership>>,
 }
 
 impl Object {
@@ -68,7 +72,28 @@ impl Object {
         home: ProcessId,
         cell: u64,
     ) -> Self {
-        Self { family, offset, generation, kind, capacity, home, cell: AtomicU64::new(cell) }
+        Self { family, offset, generation, kind, capacity, home, cell: AtomicU64::new(cell), member: None }
+    }
+
+    pub(crate) fn with_member(mut self, member: Arc<Membership>) -> Self {
+        self.member = Some(member);
+        self
+    }
+
+    pub(crate) fn member(&self) -> Option<&Arc<Membership>> {
+        self.member.as_ref()
+    }
+
+    /// The name that it can be opened by, if it has one.
+    ///
+    /// ```
+    /// # use polyproc_shm::{Family, Kind, Object};
+    /// assert!(Object::create(Family::get()?, 8, Kind::Value)?.name().is_none());
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&SegmentName> {
+        self.member.as_ref().map(|member| member.at())
     }
 
     /// The family whose memory it lies in.
@@ -164,8 +189,8 @@ impl Object {
 impl Drop for Object {
     #[inline]
     fn drop(&mut self) {
-        if !self.family.is_me(self.home) {
-            return; // inherited by fork: the parent frees it
+        if self.member.is_some() || !self.family.is_me(self.home) {
+            return; // it lives as long as its segment; inherited by fork: the parent frees it
         }
         if self.cell.load(Acquire) == 0 {
             let Ok(place) = self.family.map.place(self.offset) else { return };

@@ -4,6 +4,7 @@ use crate::error::MessageError;
 use crate::family::Family;
 use crate::holds::Ticket;
 use crate::kind::Kind;
+use crate::named::NamedRef;
 use crate::object::Object;
 use core::cell::RefCell;
 use std::sync::Arc;
@@ -32,6 +33,11 @@ impl Drop for Encoding {
     fn drop(&mut self) {
         ENCODING.with(|e| *e.borrow_mut() = self.0.take());
     }
+}
+
+/// Whether a message is being encoded on this thread.
+pub(crate) fn is_encoding() -> bool {
+    ENCODING.with(|e| e.borrow().is_some())
 }
 
 /// Adds a handle to the message that is being encoded on this thread; its number, `None` if there is no such message.
@@ -77,9 +83,23 @@ impl Drop for DecodingScope {
     }
 }
 
+const OUTSIDE: &str = "a handle can only be decoded from a message of its family";
+
+/// Opens what a message that is being decoded on this thread says by name.
+pub(crate) fn open_handle(name: &NamedRef, kind: Kind, least: u64) -> Result<Arc<Object>, &'static str> {
+    if DECODING.with(|d| d.borrow().is_none()) {
+        return Err(OUTSIDE);
+    }
+    name.open(kind, least).map_err(refused)
+}
+
+fn refused(e: crate::ShmError) -> &'static str {
+    set_error(MessageError::Shm(e));
+    "the handle could not be decoded"
+}
+
 /// Takes handle `number`, of an object of `kind` with at least `least` bytes, out of the message that is being decoded on this thread.
 pub(crate) fn take_handle(number: u32, kind: Kind, least: u64) -> Result<Object, &'static str> {
-    const OUTSIDE: &str = "a handle can only be decoded from a message of its family";
     let found = DECODING.with(|d| {
         let d = d.borrow();
         let d = d.as_ref()?;
@@ -91,10 +111,7 @@ pub(crate) fn take_handle(number: u32, kind: Kind, least: u64) -> Result<Object,
         Some(ticket) => family.take_ticket(message, ticket, (kind, least)),
         None => Err(crate::ShmError::BadHandle),
     };
-    object.map_err(|e| {
-        set_error(MessageError::Shm(e));
-        "the handle could not be decoded"
-    })
+    object.map_err(refused)
 }
 
 /// Says why a handle could not be decoded, if a message is being decoded on this thread.

@@ -12,7 +12,7 @@ pub mod semaphore;
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
 #[cfg(not(polyproc_loom))]
-pub use polyproc_shm::ShmError;
+pub use polyproc_shm::{Name, Place, SegmentError, ShmError};
 #[cfg(not(polyproc_loom))]
 pub use polyproc_sys::Deadline;
 #[cfg(not(polyproc_loom))]

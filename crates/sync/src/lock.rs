@@ -6,7 +6,7 @@ use crate::raw::lock::NotLocked;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
-use polyproc_shm::{Family, Kind, Object, ShmError, message};
+use polyproc_shm::{Content, Family, Kind, Name, Object, ShmError, message};
 use polyproc_sys::Deadline;
 use polyproc_sys::robust::Thread;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -103,9 +103,56 @@ impl Lock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn new() -> Result<Self, ShmError> {
-        // Fresh memory of this kind is zero, or a lock that was given up: both are free locks.
-        let object = Object::create(Family::get()?, size_of::<RawLock>() as u64, Kind::Lock)?;
-        Ok(Self::of(Arc::new(object)))
+        make(Family::get()?).map(|object| Self::of(Arc::new(object)))
+    }
+
+    /// A new lock with a name, for programs without kinship: they [`open`](Self::open) it by that. The name goes with the
+    /// last process that holds the lock.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`]: the name is taken, it is no name, or there is no space.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Lock;
+    /// let name = format!("doc-lock-{}", std::process::id());
+    /// let lock = Lock::create(&name)?;
+    /// let same = Lock::open(&name)?; // in another program, as a rule
+    /// let _held = lock.lock();
+    /// assert!(same.try_lock().is_none());
+    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// ```
+    pub fn create(name: impl Into<Name>) -> Result<Self, ShmError> {
+        Object::create_named(name, &CONTENT, 0, make).map(Self::of)
+    }
+
+    /// The lock that has the name.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is no lock, or one of another layout.
+    ///
+    /// # Examples
+    /// As of [`Lock::create`].
+    pub fn open(name: impl Into<Name>) -> Result<Self, ShmError> {
+        Object::open_named(name, &CONTENT, LEN).map(Self::of)
+    }
+
+    /// The lock that has the name; made if there is none.
+    ///
+    /// # Errors
+    /// As [`Lock::open`] and [`Lock::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Lock;
+    /// let name = format!("doc-lock-either-{}", std::process::id());
+    /// let (first, second) = (Lock::open_or_create(&name)?, Lock::open_or_create(&name)?);
+    /// let _held = first.lock();
+    /// assert!(second.try_lock().is_none());
+    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// ```
+    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, ShmError> {
+        Object::open_or_create_named(name, &CONTENT, LEN, 0, make).map(Self::of)
     }
 
     /// Takes the lock; sleeps until it is free.
@@ -212,6 +259,15 @@ impl Lock {
     }
 }
 
+const LEN: u64 = size_of::<RawLock>() as u64;
+/// What a lock's segment says of it; raised with every change of its bytes.
+const CONTENT: Content<'_> = Content { kind: Kind::Lock, type_name: "bytes of layout 1", type_hash: 1 };
+
+/// Fresh memory of this kind is zero, or a lock that was given up: both are free locks.
+fn make(family: &'static Family) -> Result<Object, ShmError> {
+    Object::create(family, LEN, Kind::Lock)
+}
+
 /// The guard of a lock that this thread holds although its guard was forgotten.
 ///
 /// For tests that kill a process between taking a lock and giving it up.
@@ -244,7 +300,7 @@ impl Serialize for Lock {
 
 impl<'de> Deserialize<'de> for Lock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::Lock, size_of::<RawLock>() as u64, deserializer).map(Self::of)
+        message::deserialize_handle(Kind::Lock, LEN, deserializer).map(Self::of)
     }
 }
 

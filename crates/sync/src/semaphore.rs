@@ -4,7 +4,7 @@ use crate::raw::RawSemaphore;
 use crate::raw::semaphore::{HEADER, MOST_CELLS, NotOwned, Owned};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{Family, Kind, Object, Participant, ShmError, message};
+use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, ShmError, message};
 use polyproc_sys::robust::Announced;
 use polyproc_sys::{Deadline, robust};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -112,7 +112,7 @@ impl Semaphore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(permits: u32) -> Result<Self, ShmError> {
-        Self::create(permits, u32::MAX)
+        make(Family::get()?, permits, u32::MAX).map(|object| Self::of(Arc::new(object)))
     }
 
     /// A new semaphore that never has more than `permits` permits, those that have owners counted, like
@@ -130,23 +130,77 @@ impl Semaphore {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn bounded(permits: u32) -> Result<Self, ShmError> {
-        Self::create(permits, permits)
+        make(Family::get()?, permits, permits).map(|object| Self::of(Arc::new(object)))
     }
 
-    fn create(permits: u32, bound: u32) -> Result<Self, ShmError> {
-        let cells = usize::try_from(permits).unwrap_or(MOST_CELLS).clamp(4, MOST_CELLS);
-        let object = Object::create(Family::get()?, (HEADER + cells * 8) as u64, Kind::Semaphore)?;
-        let this = Self::of(Arc::new(object));
-        this.raw.reset(permits, bound); // its gate may keep the marks of an earlier semaphore: they cost one ring
-        Ok(this)
+    /// A new semaphore with a name, for programs without kinship: they [`open`](Self::open) it by that. The name goes with
+    /// the last process that holds the semaphore.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`]: the name is taken, it is no name, or there is no space.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Semaphore;
+    /// let name = format!("doc-semaphore-{}", std::process::id());
+    /// let semaphore = Semaphore::create(&name, 1)?;
+    /// let same = Semaphore::open(&name)?; // in another program, as a rule
+    /// let _permit = semaphore.acquire_owned().unwrap();
+    /// assert!(!same.try_acquire());
+    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// ```
+    pub fn create(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+        Object::create_named(name, &CONTENT, 0, |family| make(family, permits, u32::MAX)).map(Self::of)
+    }
+
+    /// A new semaphore with a name that never has more than `permits` permits: [`Semaphore::create`],
+    /// [`Semaphore::bounded`].
+    ///
+    /// # Errors
+    /// As [`Semaphore::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// let name = format!("doc-bounded-{}", std::process::id());
+    /// assert!(polyproc_sync::Semaphore::create_bounded(&name, 1)?.release().is_err());
+    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// ```
+    pub fn create_bounded(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+        Object::create_named(name, &CONTENT, 0, |family| make(family, permits, permits)).map(Self::of)
+    }
+
+    /// The semaphore that has the name.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is no semaphore, or one of another layout.
+    ///
+    /// # Examples
+    /// As of [`Semaphore::create`].
+    pub fn open(name: impl Into<Name>) -> Result<Self, ShmError> {
+        Object::open_named(name, &CONTENT, HEADER as u64).map(Self::of)
+    }
+
+    /// The semaphore that has the name; made with `permits` permits if there is none.
+    ///
+    /// # Errors
+    /// As [`Semaphore::open`] and [`Semaphore::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Semaphore;
+    /// let name = format!("doc-semaphore-either-{}", std::process::id());
+    /// let (first, second) = (Semaphore::open_or_create(&name, 1)?, Semaphore::open_or_create(&name, 7)?);
+    /// assert_eq!((first.available(), second.available()), (1, 1));
+    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// ```
+    pub fn open_or_create(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+        let make = |family| make(family, permits, u32::MAX);
+        Object::open_or_create_named(name, &CONTENT, HEADER as u64, 0, make).map(Self::of)
     }
 
     fn of(object: Arc<Object>) -> Self {
-        let len = usize::try_from(object.capacity()).unwrap_or(0);
-        let raw = RawSemaphore::at(object.as_ptr().cast_const(), len);
-        // SAFETY: the object has so many bytes, all of them a semaphore's (its kind says so) in memory that stays mapped and
-        // of that kind; they are aligned to 16, and every field is an atomic.
-        Self { object, raw: unsafe { &*raw } }
+        let raw = raw(&object);
+        Self { object, raw }
     }
 
     /// Takes a counted permit; sleeps until there is one.
@@ -361,6 +415,24 @@ impl core::fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Semaphore").field("available", &self.available()).finish_non_exhaustive()
     }
+}
+
+/// What a semaphore's segment says of it; raised with every change of its bytes.
+const CONTENT: Content<'_> = Content { kind: Kind::Semaphore, type_name: "bytes of layout 1", type_hash: 1 };
+
+fn make(family: &'static Family, permits: u32, bound: u32) -> Result<Object, ShmError> {
+    let cells = usize::try_from(permits).unwrap_or(MOST_CELLS).clamp(4, MOST_CELLS);
+    let object = Object::create(family, (HEADER + cells * 8) as u64, Kind::Semaphore)?;
+    raw(&object).reset(permits, bound); // its gate may keep the marks of an earlier semaphore: they cost one ring
+    Ok(object)
+}
+
+fn raw(object: &Object) -> &'static RawSemaphore {
+    let len = usize::try_from(object.capacity()).unwrap_or(0);
+    let raw = RawSemaphore::at(object.as_ptr().cast_const(), len);
+    // SAFETY: the object has so many bytes, all of them a semaphore's (its kind says so) in memory that stays mapped and
+    // of that kind; they are aligned to 16, and every field is an atomic.
+    unsafe { &*raw }
 }
 
 impl Serialize for Semaphore {

@@ -1,17 +1,16 @@
 //! A file of shared memory that has a name, as one process holds it. [`NamedFile`] tells the protocol.
 
-use super::collect::{Fate, collect_one, unlink};
+use super::collect::{collect_one, unlink};
+use super::draft::Draft;
 use super::error::{SegmentError, SegmentName};
 use super::open::{Hold, check, try_open};
 use super::place::{Place, file_name, patiently};
 use super::shape::{Content, Shape};
-use crate::family::{boot_id, namespace, random};
 use crate::kind::Kind;
-use crate::raw::segment::{CONTENT, Facts, MOST, RawSegment};
+use crate::raw::segment::{CONTENT, Facts, RawSegment};
 use polyproc_sys::SysError;
 use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::{Access, Reservation, SharedFile};
-use polyproc_sys::robust::forks;
 
 /// A segment with a name, held by this process: a page with a header, and the content behind it, mapped.
 ///
@@ -78,7 +77,7 @@ pub struct NamedFile {
     // Dropped in this order: the mapping, the lock, then the name if nobody else has the lock.
     space: Reservation,
     hold: Hold,
-    _exit: Exit,
+    exit: Exit,
     at: SegmentName,
     facts: Facts,
     access: Access,
@@ -94,9 +93,9 @@ unsafe impl Sync for NamedFile {}
 
 /// The name, to be taken away if nobody holds the segment.
 #[derive(Debug)]
-struct Exit {
-    place: Place,
-    file_name: String,
+pub(super) struct Exit {
+    pub(super) place: Place,
+    pub(super) file_name: String,
 }
 
 impl Drop for Exit {
@@ -134,57 +133,12 @@ impl NamedFile {
         shape: Shape,
         build: impl FnOnce(*mut u8) -> Result<(), SegmentError>,
     ) -> Result<Self, SegmentError> {
-        let (at, file_name) = (place.named(name), file_name(name)?);
-        let asked = shape.len;
-        let failed = |source| SegmentError::of(&at, asked, source);
-        let limit = shape.limit.max(asked);
-        if limit > MOST {
-            return Err(SegmentError::NoAddressSpace { at, asked: limit });
-        }
-        let before = forks();
-        let file =
-            place.as_dir().create_unnamed(shape.mode).map_err(|source| match SegmentError::of(&at, asked, source) {
-                SegmentError::Sys { source, .. } => SegmentError::BadPlace { dir: place.path().to_owned(), source },
-                no_space => no_space,
-            })?;
-        file.back(0, CONTENT + asked).map_err(failed)?;
-        // What bytes mean does not depend on where they are.
-        let (namespace, boot) = match content.kind {
-            Kind::Memory => (0, 0),
-            _ => (namespace().map_err(failed)?, boot_id()),
-        };
-        let facts = Facts {
-            kind: content.kind,
-            persistent: false,
-            len: asked,
-            limit,
-            type_hash: content.type_hash,
-            uuid: u128::from(random()) | u128::from(random()) << 64,
-            namespace,
-            boot,
-            type_name: content.type_name.to_owned(),
-        };
-        let hold = Hold { file, forks: before };
-        let space = map(&hold.file, limit, Access::ReadWrite, &at)?;
-        header(&space).fill(&facts);
-        build(content_of(&space))?;
-        if !hold.file.try_lock_shared().map_err(failed)? {
-            return Err(SegmentError::Busy(at)); // nobody else has seen it
-        }
-        let linked = patiently(|| {
-            if place.as_dir().link(&hold.file, &file_name).map_err(failed)? {
-                return Ok(Some(()));
-            }
-            match collect_one(place, &file_name).map_err(failed)? {
-                Fate::Removed(_) | Fate::Gone => Ok(None),
-                Fate::Busy => Err(SegmentError::Busy(at.clone())),
-                Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
-            }
-        })?;
-        linked.ok_or_else(|| SegmentError::Busy(at.clone()))?;
-        let exit = Exit { place: place.clone(), file_name };
-        let backed = AtomicU64::new(asked);
-        Ok(Self { space, hold, _exit: exit, at, facts, access: Access::ReadWrite, backed })
+        let draft = Draft::new(place, name, content, shape)?;
+        build(content_of(draft.space()))?;
+        let (space, hold, at, facts, link) = draft.into_parts();
+        let exit = link.link(&hold.file)?;
+        let backed = AtomicU64::new(facts.len);
+        Ok(Self { space, hold, exit, at, facts, access: Access::ReadWrite, backed })
     }
 
     /// Opens the segment that has the name, to read it only or to write as well.
@@ -203,10 +157,27 @@ impl NamedFile {
     /// assert!(matches!(nobody, Err(SegmentError::NotFound(_))));
     /// ```
     pub fn open(place: &Place, name: &str, content: &Content<'_>, access: Access) -> Result<Self, SegmentError> {
+        Self::open_if(place, name, access, |facts, at| check(facts, content, at))
+    }
+
+    /// Opens the segment that has the name if it holds something of `kind`, of whatever type.
+    pub(super) fn open_any(place: &Place, name: &str, kind: Kind) -> Result<Self, SegmentError> {
+        Self::open_if(place, name, Access::ReadWrite, |facts, at| {
+            let (type_name, type_hash) = (facts.type_name.as_str(), facts.type_hash);
+            check(facts, &Content { kind, type_name, type_hash }, at)
+        })
+    }
+
+    fn open_if(
+        place: &Place,
+        name: &str,
+        access: Access,
+        check: impl FnOnce(&Facts, &SegmentName) -> Result<(), SegmentError>,
+    ) -> Result<Self, SegmentError> {
         let (at, file_name) = (place.named(name), file_name(name)?);
         let found = patiently(|| try_open(place, &file_name, &at, access))?;
         let (hold, facts) = found.ok_or_else(|| SegmentError::Busy(at.clone()))?;
-        check(&facts, content, &at)?;
+        check(&facts, &at)?;
         let size = hold.file.size().map_err(|source| SegmentError::of(&at, facts.len, source))?;
         let backed = size.saturating_sub(CONTENT).min(facts.limit);
         if backed < facts.len {
@@ -214,7 +185,7 @@ impl NamedFile {
         }
         let space = map(&hold.file, facts.limit, access, &at)?;
         let exit = Exit { place: place.clone(), file_name };
-        Ok(Self { space, hold, _exit: exit, at, facts, access, backed: AtomicU64::new(backed) })
+        Ok(Self { space, hold, exit, at, facts, access, backed: AtomicU64::new(backed) })
     }
 
     /// Takes a segment's name away at once: nobody finds it any more, whoever holds it keeps it, and a new one may be
@@ -313,6 +284,11 @@ impl NamedFile {
         self.facts.uuid
     }
 
+    /// The mapping, and what keeps the segment alive: for who keeps the mapping longer.
+    pub(super) fn into_parts(self) -> (Reservation, Hold, Exit, SegmentName, Facts) {
+        (self.space, self.hold, self.exit, self.at, self.facts)
+    }
+
     /// The name and the directory, as they were asked for.
     ///
     /// ```
@@ -329,7 +305,12 @@ impl NamedFile {
     }
 }
 
-fn map(file: &SharedFile, limit: u64, access: Access, at: &SegmentName) -> Result<Reservation, SegmentError> {
+pub(super) fn map(
+    file: &SharedFile,
+    limit: u64,
+    access: Access,
+    at: &SegmentName,
+) -> Result<Reservation, SegmentError> {
     let space = match access {
         Access::ReadWrite => Reservation::exact(file, CONTENT + limit),
         Access::ReadOnly => Reservation::read_only(file, CONTENT + limit),
@@ -340,7 +321,7 @@ fn map(file: &SharedFile, limit: u64, access: Access, at: &SegmentName) -> Resul
     })
 }
 
-fn header(space: &Reservation) -> &RawSegment {
+pub(super) fn header(space: &Reservation) -> &RawSegment {
     // SAFETY: every file that is mapped here has a first page, which is never taken away; atomics, any bits are valid.
     unsafe { &*space.base().cast() }
 }

@@ -1,14 +1,23 @@
 //! Segments with names: files that processes without kinship find, hold and leave.
 
 mod collect;
+mod draft;
 mod error;
 mod file;
+mod membership;
+mod name;
+mod object;
 mod open;
 mod place;
+mod reference;
+mod root;
 mod shape;
 
 pub use collect::{Collected, gc};
 pub use error::{SegmentError, SegmentName};
 pub use file::NamedFile;
+pub(crate) use membership::Membership;
+pub use name::Name;
 pub use place::Place;
+pub(crate) use reference::NamedRef;
 pub use shape::{Content, Shape};

@@ -1,6 +1,7 @@
 //! Where segments with names live, and what names they may have.
 
 use super::error::{SegmentError, SegmentName};
+use super::name::Name;
 use polyproc_sys::dir::{Dir, DirLock};
 use polyproc_sys::{Deadline, SysError};
 use std::path::Path;
@@ -57,6 +58,14 @@ impl Place {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// A name there.
+    ///
+    /// See [`Name`].
+    #[must_use]
+    pub fn name(&self, text: &str) -> Name {
+        Name::new(self, text)
     }
 
     pub(crate) fn as_dir(&self) -> &Dir {

@@ -10,7 +10,8 @@
 //! `what` is `generation:32 of the object | 1 << 63`, `message_generation` that of the message's block.
 //!
 //! # Invariants
-//! C1. The number in an object's `SHARED` tag is the number of set cells that name it. Cells are the truth: after a death
+//! C1. The number in an object's `SHARED` tag is the number of set cells that name it, and one more if it is the object that
+//!     a named segment is about. Cells are the truth: after a death
 //!     under the holders lock the numbers are counted anew.
 //! C2. `what` is stored last when a cell is written and first when it is cleared.
 //! C3. A ticket lives as long as the message: whoever frees the message's block releases its tickets, or else the sweep does.

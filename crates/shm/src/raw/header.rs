@@ -7,6 +7,7 @@
 //! | `reserved` | bytes of address space that every process of the family maps | the founder, once |
 //! | `version` | 0: not finished; else the version of the layout | the founder, last |
 //! | `kinds` | kinds of which a process registered hooks, as bits | anybody, bits are only set |
+//! | `root`, `root_generation` | in a named segment: the object that has the name | the creator, before anybody sees it |
 //! | `functions` | entries of the function table that are complete | under the holders lock |
 //! | `next_participant`, `next_process` | where the next search starts | anybody; only hints |
 //!
@@ -27,7 +28,7 @@ use polyproc_sys::atomic::{AtomicU32, AtomicU64};
 /// "polyproc" as bytes.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"polyproc");
 /// The layout of the file; changed with every change of a raw type.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
 
 #[repr(C)]
 pub(crate) struct RawHeader {
@@ -40,7 +41,8 @@ pub(crate) struct RawHeader {
     pub(crate) version: AtomicU64,
     /// In 1 GiB..=256 GiB. Processes keep a copy: the length of their mapping.
     pub(crate) reserved: AtomicU64,
-    _pad: [u64; 2],
+    pub(crate) root: AtomicU64,
+    pub(crate) root_generation: AtomicU64,
     pub(crate) kinds: AtomicU64,
     /// In 0..=1024.
     pub(crate) functions: AtomicU32,

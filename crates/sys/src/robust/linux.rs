@@ -38,9 +38,9 @@ const NODE: usize = 32;
 const PREV: usize = 8; // before the node
 const PI: usize = 1; // libc's mark on the address of a priority-inheriting mutex
 const MOST: usize = 128; // words that a thread can own when it asks for another one
-/// Room in the list: for those and one more, the word of the thread's life, a lock of our own, and one that makes way for
-/// another that is recalled.
-const ROOM: usize = MOST + 4;
+const LIVES: usize = 64; // words that are linked for the thread's life
+/// Room in the list: for those and one more lock, a lock of our own, and one that makes way for another that is recalled.
+const ROOM: usize = MOST + LIVES + 3;
 
 pub(super) struct State {
     tid: Cell<u32>,
@@ -370,7 +370,20 @@ fn write_prev(node: Node, prev: Node) {
     unsafe { node.wrapping_byte_sub(PREV).cast::<Node>().write_volatile(prev) };
 }
 
+/// Whether [`keep_for_life`] has room for another word of this thread: it has for 64.
+///
+/// ```
+/// assert!(polyproc_sys::robust::has_room_for_life());
+/// ```
+#[must_use]
+pub fn has_room_for_life() -> bool {
+    STATE.with(|s| s.lives.get() < LIVES)
+}
+
 /// Links `word`, which holds this thread's id, into the robust list until the thread ends: the kernel marks it then.
+///
+/// # Panics
+/// If there is no room ([`has_room_for_life`]).
 ///
 /// # Safety
 /// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until the thread has ended.
@@ -395,6 +408,7 @@ fn write_prev(node: Node, prev: Node) {
 pub unsafe fn keep_for_life(word: *const AtomicU32) {
     let thread = Thread::current();
     STATE.with(|s| {
+        assert!(s.lives.get() < LIVES, "a thread is kept by {LIVES} words at most");
         thread.link(s, node_of(word.cast()));
         s.lives.set(s.lives.get() + 1);
         s.set_count(s.count.get());

@@ -1,0 +1,159 @@
+//! Objects that have names: locks, queues and the like that programs without kinship share.
+//!
+//! Each lies in a segment of its own, which is the memory of a family like any other, only that its members need no
+//! kinship: with a table of processes, one of threads, and an allocator for what the object needs. Its first object is
+//! the one that has the name; it lives as long as the segment.
+
+use super::collect::{Fate, collect_one};
+use super::draft::Draft;
+use super::error::SegmentError;
+use super::file::NamedFile;
+use super::membership::Membership;
+use super::name::Name;
+use super::place::{file_name, patiently};
+use super::shape::{Content, Shape};
+use crate::error::ShmError;
+use crate::family::Family;
+use crate::kind::Kind;
+use crate::map::{Map, Tables};
+use crate::object::Object;
+use crate::raw::layout::{self, SPAN};
+use crate::raw::segment::CONTENT;
+use polyproc_sys::memory::Access;
+use std::sync::Arc;
+
+/// The least address space that is worth a try, where there is not as much as was asked for.
+const LEAST: u64 = 64 << 20;
+
+impl Object {
+    /// A new object that has a name: `make` makes it, with all that it needs, in the family that it gets; that family has
+    /// room for `room` bytes at least, if the address space has. Nobody sees the object before `make` has returned.
+    ///
+    /// Locks and queues are made like this. The name goes with the last process that holds the object.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`], and what `make` says.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::{Content, Kind, Object, ShmError};
+    /// let name = format!("doc-object-{}", std::process::id());
+    /// let content = Content { kind: Kind::User, type_name: "eight bytes", type_hash: 8 };
+    /// let new = Object::create_named(&name, &content, 1 << 20, |family| Object::create(family, 8, Kind::User))?;
+    /// let found = Object::open_named(&name, &content, 8)?; // by another program, as a rule
+    /// assert_eq!((found.offset(), found.kind()), (new.offset(), Kind::User));
+    /// drop((new, found));
+    /// assert!(Object::open_named(&name, &content, 8).is_err());
+    /// # Ok::<(), ShmError>(())
+    /// ```
+    pub fn create_named(
+        name: impl Into<Name>,
+        content: &Content<'_>,
+        room: u64,
+        make: impl FnOnce(&'static Family) -> Result<Self, ShmError>,
+    ) -> Result<Arc<Self>, ShmError> {
+        let name = name.into();
+        refuse_taken(&name)?;
+        let draft = draft(&name, content, room)?;
+        let (space, hold, at, facts, link) = draft.into_parts();
+        let member = Arc::new(Membership::new(hold, at, facts.uuid));
+        for (offset, len) in Tables::NAMED.ranges() {
+            let failed = |source| SegmentError::of(member.at(), len, source);
+            member.file().back(CONTENT + offset, len).map_err(failed)?;
+        }
+        let family = Family::found_named(Map::named(space, Arc::downgrade(&member))?)?;
+        let object = make(family)?.into_root()?;
+        member.set_family(family);
+        member.set_exit(link.link(member.file())?);
+        Ok(Arc::new(object.with_member(member)))
+    }
+
+    /// The object that has the name, if it is what `content` says and has at least `least` bytes.
+    ///
+    /// # Errors
+    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is something else; it cannot be used.
+    ///
+    /// # Examples
+    /// See [`Object::create_named`].
+    pub fn open_named(name: impl Into<Name>, content: &Content<'_>, least: u64) -> Result<Arc<Self>, ShmError> {
+        let name = name.into();
+        enter(NamedFile::open(name.place(), name.text(), content, Access::ReadWrite)?, content.kind, least)
+    }
+
+    /// The object that has the name, which is made if there is none: [`Object::open_named`], [`Object::create_named`].
+    ///
+    /// # Errors
+    /// As these two.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::{Content, Kind, Object, ShmError};
+    /// let name = format!("doc-object-either-{}", std::process::id());
+    /// let content = Content { kind: Kind::User, type_name: "eight bytes", type_hash: 8 };
+    /// let make = || Object::open_or_create_named(&name, &content, 8, 1 << 20, |f| Object::create(f, 8, Kind::User));
+    /// let (created, opened) = (make()?, make()?);
+    /// assert_eq!(created.offset(), opened.offset());
+    /// # Ok::<(), ShmError>(())
+    /// ```
+    pub fn open_or_create_named(
+        name: impl Into<Name>,
+        content: &Content<'_>,
+        least: u64,
+        room: u64,
+        mut make: impl FnMut(&'static Family) -> Result<Self, ShmError>,
+    ) -> Result<Arc<Self>, ShmError> {
+        let name = name.into();
+        let found = patiently(|| {
+            match Self::open_named(name.clone(), content, least) {
+                Err(ShmError::Segment(SegmentError::NotFound(_))) => {}
+                found => return found.map(Some),
+            }
+            match Self::create_named(name.clone(), content, room, &mut make) {
+                Err(ShmError::Segment(SegmentError::Exists(_))) => Ok(None),
+                made => made.map(Some),
+            }
+        })?;
+        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())).into())
+    }
+}
+
+/// Maps what is held, and joins the family in it.
+pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Object>, ShmError> {
+    let (space, hold, exit, at, facts) = file.into_parts();
+    let unusable = |why| ShmError::from(SegmentError::Unusable { at: at.clone(), why });
+    if facts.limit < layout::FIRST_SPAN + SPAN || facts.limit > layout::RESERVE {
+        return Err(unusable("its header was damaged; unlink it"));
+    }
+    let member = Arc::new(Membership::new(hold, at.clone(), facts.uuid));
+    member.set_exit(exit);
+    let family = Family::join_named(Map::named(space, Arc::downgrade(&member))?)
+        .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e })?;
+    member.set_family(family);
+    let root = family.root(kind, least)?.ok_or_else(|| unusable("the object in it was damaged; unlink it"))?;
+    family.reap();
+    Ok(Arc::new(root.with_member(member)))
+}
+
+/// Before anything is made: whether the name is taken.
+fn refuse_taken(name: &Name) -> Result<(), SegmentError> {
+    let at = name.place().named(name.text());
+    let failed = |source| SegmentError::BadPlace { dir: at.dir.clone(), source };
+    match collect_one(name.place(), &file_name(name.text())?).map_err(failed)? {
+        Fate::Removed(_) | Fate::Gone => Ok(()),
+        Fate::Busy => Err(SegmentError::Busy(at)),
+        Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at)),
+    }
+}
+
+/// The segment, with as much of the address space as there is.
+fn draft(name: &Name, content: &Content<'_>, room: u64) -> Result<Draft, SegmentError> {
+    let mut room = room.next_multiple_of(SPAN).clamp(SPAN, layout::RESERVE - layout::FIRST_SPAN);
+    let (_, len) = Tables::NAMED.ranges()[0];
+    loop {
+        let shape = Shape { len, limit: layout::FIRST_SPAN + room, mode: 0o600 };
+        match Draft::new(name.place(), name.text(), content, shape) {
+            Err(SegmentError::NoAddressSpace { .. }) if room > LEAST => room = (room / 4).max(LEAST),
+            result => return result,
+        }
+    }
+}

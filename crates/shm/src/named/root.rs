@@ -1,0 +1,74 @@
+//! The object that has the name: it belongs to nobody, and lives as long as the segment.
+//!
+//! Its tag says `SHARED` by one more than there are cells that name it (C1): no death and no drop brings that to 0.
+
+use crate::error::ShmError;
+use crate::family::Family;
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::raw::layout::{self, PAGE};
+use crate::raw::tag::Tag;
+use polyproc_sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+impl Object {
+    /// Makes a fresh object of this process the one that has the name of its segment, which nobody else sees yet.
+    pub(super) fn into_root(self) -> Result<Self, ShmError> {
+        let gone = || ShmError::ObjectGone { offset: self.offset };
+        let header = self.family.map.header();
+        let place = self.family.map.place(self.offset)?;
+        let (old, new) = (Tag::owned(self.generation, self.home), Tag::shared(self.generation, 1));
+        place.tag.compare_exchange(old.0, new.0, AcqRel, Relaxed).map_err(|_| gone())?;
+        header.root_generation.store(u64::from(self.generation), Relaxed);
+        header.root.store(self.offset, Release);
+        Ok(self)
+    }
+}
+
+impl Family {
+    /// The object that has the name, if it is one of `kind` and has at least `least` bytes; `None` if it was damaged.
+    pub(super) fn root(&'static self, kind: Kind, least: u64) -> Result<Option<Object>, ShmError> {
+        let header = self.map.header();
+        let offset = header.root.load(Acquire);
+        let Ok(place) = self.map.place(offset) else { return Ok(None) };
+        let tag = Tag(place.tag.load(Acquire));
+        let is_it = self.is_root(offset, tag.generation()) && tag.count().is_some();
+        if !is_it || place.kind != kind || place.capacity < least {
+            return Ok(None);
+        }
+        let me = self.try_me()?;
+        Ok(Some(Object::held(self, offset, tag.generation(), kind, place.capacity, me, 0)))
+    }
+
+    /// Whether the block is that of the object that has the name of this family's segment.
+    pub(crate) fn is_root(&self, offset: u64, generation: u32) -> bool {
+        let header = self.map.header();
+        offset == header.root.load(Acquire) && u64::from(generation) == header.root_generation.load(Relaxed)
+    }
+
+    /// Whether this process owns no block that anybody can still use: the objects are given up already.
+    pub(super) fn has_no_blocks(&'static self) -> bool {
+        let mut kept = Vec::new();
+        self.for_each_block(|offset, place, tag| {
+            if tag.count().is_some()
+                && let Some(hooks) = crate::kind::hooks(place.kind)
+            {
+                (hooks.trace)(self, offset, &mut |r| kept.push((r.offset, r.generation)));
+            }
+        });
+        let mut none = true;
+        self.for_each_block(|offset, _, tag| {
+            none &= tag.owner().is_none_or(|owner| !self.is_me(owner)) || kept.contains(&(offset, tag.generation()));
+        });
+        none
+    }
+
+    /// Gives the memory of a segment that nobody holds any more back to the system: all but the table of threads, where
+    /// those of this process stay named to the kernel.
+    pub(super) fn give_back(&self, punch: impl Fn(u64, u64)) {
+        let participants = self.map.tables().ranges()[1];
+        punch(0, layout::PARTICIPANT_TABLE);
+        let behind = participants.0 + participants.1;
+        punch(behind, self.map.reserved() - behind);
+        const { assert!(layout::PARTICIPANT_TABLE.is_multiple_of(PAGE)) };
+    }
+}
