@@ -3,7 +3,7 @@
 use polyproc_pool::{PoolError, TaskError};
 use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
-use polyproc_shm::{MessageError, ShmError};
+use polyproc_shm::{MessageError, SegmentError, ShmError};
 use polyproc_sync::{AcquireError, LockError, TooManyPermits};
 use polyproc_values::ValueError;
 
@@ -26,6 +26,9 @@ pub enum Error {
     /// The family's memory.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// A segment that has a name.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     /// A value that could not be encoded or decoded.
     #[error(transparent)]
     Message(#[from] MessageError),

@@ -117,6 +117,11 @@ pub enum ShmError {
          polyproc"
     )]
     OtherFamily,
+    /// The last handle of the object that has a name is gone in this process, and with it the memory.
+    #[error(
+        "the memory of an object with a name was given up with the last handle of it: keep one for as long as you use it"
+    )]
+    GivenUp,
     /// The kernel refused something.
     #[error(transparent)]
     Sys(#[from] SysError),

@@ -282,6 +282,7 @@ impl Family {
     /// ```
     #[inline]
     pub fn alloc(&'static self, len: u64, kind: Kind) -> Result<Block, ShmError> {
+        let _open = self.map.keep_open()?;
         let me = self.try_me()?;
         let fresh = self.take_block(len, kind, me)?;
         let block = Block::new(self, &fresh, len, me);
@@ -313,6 +314,7 @@ impl Family {
     /// # Ok::<(), ShmError>(())
     /// ```
     pub fn claim(&'static self, r: BlockRef) -> Result<Block, ShmError> {
+        let _open = self.map.keep_open()?;
         let me = self.try_me()?;
         let place = self.map.place_of(&r)?;
         let generation = r.generation.wrapping_add(1) & GENERATION; // T2
@@ -337,6 +339,7 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     pub fn block_give(&'static self, block: Block, to: ProcessId) -> Result<BlockRef, ShmError> {
+        let _open = self.map.keep_open()?;
         let me = self.try_me()?;
         let r = block.into_ref();
         let place = self.map.place_of(&r)?;

@@ -23,8 +23,7 @@ const FORKS_SHIFT: u32 = 40;
 /// This thread in one family.
 #[derive(Clone, Copy)]
 struct Known {
-    /// [`Family::number`].
-    family: u32,
+    family: &'static Family,
     /// [`FORKS`] when it was registered: a forked child is another thread.
     forks: u32,
     participant: Participant,
@@ -168,14 +167,14 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     #[inline]
-    pub fn participant(&self) -> Result<Participant, ShmError> {
+    pub fn participant(&'static self) -> Result<Participant, ShmError> {
         let (family, me) = LAST.with(Cell::get);
         if family == self.number { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
     }
 
     #[cold]
-    fn participant_not_last(&self) -> Result<Participant, ShmError> {
-        let is_it = |known: &&Known| known.family == self.number && known.forks == FORKS.load(Relaxed);
+    fn participant_not_last(&'static self) -> Result<Participant, ShmError> {
+        let is_it = |known: &&Known| known.family.number == self.number && known.forks == FORKS.load(Relaxed);
         // In the thread's last destructors the list is gone: then the thread takes a slot for each use, until it ends.
         let known = ALL.try_with(|all| all.borrow().iter().find(is_it).copied());
         let me = match known {
@@ -187,7 +186,8 @@ impl Family {
     }
 
     #[cold]
-    fn register_thread(&self) -> Result<Participant, ShmError> {
+    fn register_thread(&'static self) -> Result<Participant, ShmError> {
+        leave_closed();
         if !robust::has_room_for_life() {
             return Err(ShmError::TooManyNamed);
         }
@@ -206,7 +206,7 @@ impl Family {
             unsafe { robust::keep_for_life(raw.word()) };
             drop(announced);
             let participant = Participant { slot, generation };
-            let known = Known { family: self.number, forks: FORKS.load(Relaxed), participant };
+            let known = Known { family: self, forks: FORKS.load(Relaxed), participant };
             let _ = ALL.try_with(|all| all.borrow_mut().push(known));
             return Ok(participant);
         }
@@ -274,6 +274,21 @@ impl Family {
             Some((ProcessId { slot, generation }, ProcessIdentity { pid, start }))
         })
     }
+}
+
+/// Ends this thread's life in families that this process has given up.
+pub(crate) fn leave_closed() {
+    let _ = ALL.try_with(|all| {
+        all.borrow_mut().retain(|known| {
+            let is_here = known.forks == FORKS.load(Relaxed);
+            if is_here && known.family.map.is_closed() {
+                // SAFETY: this thread linked the word when it registered, and forgets that now.
+                unsafe { robust::end_life(known.family.map.participant(known.participant.slot).word()) };
+                return false;
+            }
+            is_here
+        });
+    });
 }
 
 fn slot(n: u32, slots: u16) -> u16 {

@@ -22,7 +22,7 @@ use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::{MemFd, Reservation, SharedFile};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 /// Invariants:
 /// M1. The control region is backed. A span below `spans()` exists in the file, and so does its entry of the span table.
@@ -179,6 +179,34 @@ impl Map {
     /// How large the file can become; the same in all processes of the family (H2).
     pub(crate) fn reserved(&self) -> u64 {
         self.space.len() - self.start
+    }
+
+    /// Keeps the segment, if it is one with a name, from being given up meanwhile.
+    ///
+    /// # Errors
+    /// If this process has given it up: then there are no spans any more.
+    #[inline]
+    pub(crate) fn keep_open(&self) -> Result<Option<Arc<Membership>>, ShmError> {
+        match &self.file {
+            Backing::Anonymous(_) => Ok(None),
+            Backing::Named(member) => member.upgrade().map(Some).ok_or(ShmError::GivenUp),
+        }
+    }
+
+    /// Whether this process has given the segment up.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&self.file, Backing::Named(member) if member.strong_count() == 0)
+    }
+
+    /// Gives up the spans of a segment that is [closed](Map::is_closed): all that stays are the tables, where threads are
+    /// named to the kernel.
+    ///
+    /// # Safety
+    /// * No block of it is used any more, and the map is never dropped.
+    pub(crate) unsafe fn forget_spans(&self) {
+        self.size.store(0, Relaxed); // M2; it stays so, as the kernel is not asked any more
+        // SAFETY: who looks at spans keeps the segment open, or has a block, which the caller rules out.
+        unsafe { self.space.cut(self.start + layout::SPAN_TABLE) };
     }
 
     /// Asks the kernel for the size of the file.

@@ -73,6 +73,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let Ok(_open) = self.map.keep_open() else { return Stats::default() };
         let mut stats = Stats { bytes_backed: self.map.backed(), ..Stats::default() };
         self.for_each_block(|_, place, _| {
             stats.blocks[place.kind as usize] += 1;

@@ -65,6 +65,7 @@ impl Family {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     pub fn process_died(&'static self, p: ProcessId) -> Reclaimed {
+        let Ok(_open) = self.map.keep_open() else { return Reclaimed::default() };
         if p == self.registered_me() || !self.identity(p).is_some_and(|process| process.is_dead()) {
             return Reclaimed::default();
         }
@@ -87,6 +88,7 @@ impl Family {
     /// ```
     pub fn reap(&'static self) -> Reclaimed {
         let mut all = Reclaimed::default();
+        let Ok(_open) = self.map.keep_open() else { return all };
         for (id, process) in self.processes() {
             if id != self.registered_me() && process.is_dead() {
                 all += self.clear_up(id);

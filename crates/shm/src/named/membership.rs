@@ -4,29 +4,34 @@ use super::error::SegmentName;
 use super::file::Exit;
 use super::open::Hold;
 use crate::family::Family;
+use crate::identity::leave_closed;
+use crate::map::Tables;
 use crate::raw::segment::CONTENT;
+use core::mem::ManuallyDrop;
 use polyproc_sys::memory::SharedFile;
 use polyproc_sys::robust::forks;
 use std::sync::OnceLock;
 
 /// This process's hold on the segment of a named object; dropped with the last handle of the object.
 ///
-/// The mapping stays: threads that have used the object are named to the kernel by words in it, until they end. What
-/// memory the mapping would keep is given back as soon as nobody holds the segment any more.
+/// What stays then is the mapping of the tables: threads that have used the object are named to the kernel by words in
+/// them, until they end or use another object that has a name. Their memory is given back as soon as nobody holds the
+/// segment any more.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    hold: Hold,
+    hold: ManuallyDrop<Hold>,
     at: SegmentName,
     uuid: u128,
     /// As soon as the segment has its name.
-    exit: OnceLock<Exit>,
+    exit: ManuallyDrop<OnceLock<Exit>>,
     /// As soon as it is known.
     family: OnceLock<&'static Family>,
 }
 
 impl Membership {
     pub(super) fn new(hold: Hold, at: SegmentName, uuid: u128) -> Self {
-        Self { hold, at, uuid, exit: OnceLock::new(), family: OnceLock::new() }
+        let exit = ManuallyDrop::new(OnceLock::new());
+        Self { hold: ManuallyDrop::new(hold), at, uuid, exit, family: OnceLock::new() }
     }
 
     pub(super) fn set_exit(&self, exit: Exit) {
@@ -48,23 +53,41 @@ impl Membership {
     pub(crate) fn uuid(&self) -> u128 {
         self.uuid
     }
+
+    /// Gives the memory of a segment that nobody holds any more back to the system: all but the table of threads, where
+    /// those of this process stay named to the kernel.
+    fn give_back(&self) {
+        let [_, (participants, len)] = Tables::NAMED.ranges();
+        let behind = CONTENT + participants + len;
+        // If the kernel does not want to, it does so when this process ends.
+        let _ = self.hold.file.punch(CONTENT, participants);
+        let _ = self.hold.file.punch(behind, self.hold.file.size().unwrap_or(0).saturating_sub(behind));
+    }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if self.hold.forks != forks() {
-            return; // a forked child may use the segment by the same lock
+        let family = self.family.get().copied();
+        if family.is_some_and(|family| !family.has_no_blocks()) {
+            return; // a buffer that came out of it is still in use: it stays as it is until this process ends
         }
-        let _ = self.hold.file.unlock();
-        drop(self.exit.take());
-        // A buffer that came out of it is still in use, perhaps.
-        let Some(family) = self.family.get().filter(|f| f.has_no_blocks()) else { return };
-        // Nobody finds it any more, and nobody holds it: then nobody but this mapping keeps its memory.
-        let is_gone = self.hold.file.info().is_ok_and(|info| info.links == 0);
-        if is_gone && self.hold.file.try_lock_exclusive().unwrap_or(false) {
-            family.give_back(|offset, len| {
-                let _ = self.hold.file.punch(CONTENT + offset, len);
-            });
+        if let Some(family) = family {
+            leave_closed(); // this thread; others when they use another one
+            family.resign();
+            // SAFETY: there is no handle any more, nor a block, and families of segments with names are never dropped.
+            unsafe { family.map.forget_spans() };
         }
+        if self.hold.forks == forks() {
+            let _ = self.hold.file.unlock();
+            // SAFETY: taken once; nothing uses it behind this.
+            drop(unsafe { ManuallyDrop::take(&mut self.exit) });
+            // Nobody finds it any more, and nobody holds it: then nobody but what is left of this mapping keeps its memory.
+            let is_gone = self.hold.file.info().is_ok_and(|info| info.links == 0);
+            if is_gone && self.hold.file.try_lock_exclusive().unwrap_or(false) {
+                self.give_back();
+            }
+        } // else it belongs to the parent too
+        // SAFETY: as above.
+        drop(unsafe { ManuallyDrop::take(&mut self.hold) });
     }
 }

@@ -6,7 +6,6 @@ use crate::error::ShmError;
 use crate::family::Family;
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::raw::layout::{self, PAGE};
 use crate::raw::tag::Tag;
 use polyproc_sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -62,13 +61,13 @@ impl Family {
         none
     }
 
-    /// Gives the memory of a segment that nobody holds any more back to the system: all but the table of threads, where
-    /// those of this process stay named to the kernel.
-    pub(super) fn give_back(&self, punch: impl Fn(u64, u64)) {
-        let participants = self.map.tables().ranges()[1];
-        punch(0, layout::PARTICIPANT_TABLE);
-        let behind = participants.0 + participants.1;
-        punch(behind, self.map.reserved() - behind);
-        const { assert!(layout::PARTICIPANT_TABLE.is_multiple_of(PAGE)) };
+    /// Gives this process's place in the table of processes up.
+    pub(super) fn resign(&self) {
+        let me = self.registered_me();
+        if let Some((pid, generation, _)) = self.map.process(me.slot).occupant()
+            && generation == me.generation
+        {
+            self.map.process(me.slot).release(pid, generation);
+        }
     }
 }

@@ -145,6 +145,34 @@ impl Reservation {
         }
     }
 
+    /// Gives up the address space behind the first `keep` bytes, a multiple of the page size: other things may be mapped
+    /// there. Of what stays, no page counts as this process's before it is touched again.
+    ///
+    /// # Safety
+    /// * Nothing behind `keep` is used any more, by anybody in this process.
+    /// * This value is never dropped, and this is called once.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::memory::{MemFd, Reservation};
+    /// let file = MemFd::create("example")?;
+    /// file.back(0, 4096)?;
+    /// let space = std::mem::ManuallyDrop::new(Reservation::exact(&file, 1 << 30)?);
+    /// // SAFETY: nobody uses it, and it is not dropped.
+    /// unsafe { space.cut(4096) };
+    /// // SAFETY: the first page is still there.
+    /// assert_eq!(unsafe { space.base().read() }, 0);
+    /// # Ok::<(), polyproc_sys::SysError>(())
+    /// ```
+    pub unsafe fn cut(&self, keep: u64) {
+        let Some(rest) = self.len().checked_sub(keep).filter(|rest| *rest > 0) else { return };
+        let from = self.base().wrapping_add(bytes(keep));
+        // SAFETY: a part of this mapping, which nobody uses by the caller's duty, and which nobody unmaps again.
+        unsafe { libc::munmap(from.cast(), bytes(rest)) };
+        // SAFETY: the bytes of a shared mapping are the file's: they are there again when they are touched.
+        unsafe { libc::madvise(self.base().cast(), bytes(keep), libc::MADV_DONTNEED) };
+    }
+
     /// Where the file's first byte is seen.
     ///
     /// ```

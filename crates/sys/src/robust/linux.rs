@@ -21,7 +21,11 @@ use crate::futex::Futex;
 use core::cell::Cell;
 use core::ffi::{c_long, c_void};
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU32, Ordering::SeqCst, compiler_fence};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{Release, SeqCst},
+    compiler_fence,
+};
 
 /// The kernel's `struct robust_list_head`; nodes are addresses of `next` fields.
 #[repr(C)]
@@ -413,6 +417,34 @@ pub unsafe fn keep_for_life(word: *const AtomicU32) {
         s.lives.set(s.lives.get() + 1);
         s.set_count(s.count.get());
     });
+}
+
+/// Takes a word that [`keep_for_life`] has linked out of the list, and marks it as the kernel would at the thread's end.
+///
+/// # Safety
+/// * The calling thread has linked `word` with [`keep_for_life`], and not ended its life since.
+///
+/// # Examples
+/// ```
+/// use polyproc_sys::{atomic::{AtomicU32, Ordering::Relaxed}, robust};
+/// #[repr(C, align(8))]
+/// struct Life(AtomicU32, [u64; 4]);
+/// let life: &'static Life = Box::leak(Box::new(Life(AtomicU32::new(robust::thread_id()), [0; 4])));
+/// // SAFETY: 40 aligned bytes that are never freed, used by this thread alone.
+/// unsafe { robust::keep_for_life(&life.0) };
+/// // SAFETY: linked just now.
+/// unsafe { robust::end_life(&life.0) };
+/// assert_eq!(life.0.load(Relaxed), robust::DIED);
+/// ```
+pub unsafe fn end_life(word: *const AtomicU32) {
+    let announced = super::announce(word); // R1
+    STATE.with(|s| {
+        s.lives.set(s.lives.get().saturating_sub(1));
+        Thread::current().unlink(s, node_of(word.cast()));
+    });
+    // SAFETY: mapped, as the caller vouches for what it linked.
+    unsafe { &*word }.store(super::DIED, Release);
+    drop(announced);
 }
 
 #[cold]

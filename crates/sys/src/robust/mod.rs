@@ -35,7 +35,7 @@ pub use announced::{Announced, announce};
 #[cfg(not(polyproc_loom))]
 pub use fork::{forks, on_fork};
 #[cfg(not(polyproc_loom))]
-pub use linux::{Thread, has_room_for_life, keep_for_life};
+pub use linux::{Thread, end_life, has_room_for_life, keep_for_life};
 #[cfg(polyproc_loom)]
 pub use model::{Announced, Thread, announce};
 
