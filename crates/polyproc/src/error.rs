@@ -26,7 +26,7 @@ pub enum Error {
     /// The family's memory.
     #[error(transparent)]
     Shm(#[from] ShmError),
-    /// A segment that has a name.
+    /// Shared memory, or what has a name.
     #[error(transparent)]
     Segment(#[from] SegmentError),
     /// A value that could not be encoded or decoded.

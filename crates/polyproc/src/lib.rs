@@ -10,7 +10,10 @@ pub use polyproc_process::{
     current_process, init, init_for_tests,
 };
 pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
-pub use polyproc_shm::{Buffer, Collected, Family, MessageError, Name, Place, SegmentError, ShmError, Stats, gc};
+pub use polyproc_shm::{
+    Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SharedMemory,
+    ShmError, Stats, gc,
+};
 pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{Array, ArrayGuard, Plain, Value, ValueError, ValueGuard};

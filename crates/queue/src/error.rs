@@ -1,6 +1,6 @@
 //! What can go wrong with a queue; whoever puts gets his item back.
 
-use polyproc_shm::{MessageError, ShmError};
+use polyproc_shm::{MessageError, SegmentError, ShmError};
 
 /// What a handle says whose object makes no sense.
 pub(crate) const SCRIBBLED: &str = "it was written over by a process that writes where it should not";
@@ -116,6 +116,9 @@ pub enum QueueError {
     /// The family has no memory left, or this process has not joined it.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// The name is taken, or there is none; or it cannot be used.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
 }
 
 /// What can go wrong with a task board.

@@ -39,7 +39,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// copied into it.
     ///
     /// # Errors
-    /// [`QueueError::Capacity`] as [`Queue::bounded`]; [`ShmError::Segment`] in [`QueueError::Shm`]: the name is taken, it is
+    /// [`QueueError::Capacity`] as [`Queue::bounded`]; [`QueueError::Segment`]: the name is taken, it is
     /// no name, or there is no space.
     ///
     /// # Examples
@@ -62,7 +62,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// The queue that has the name.
     ///
     /// # Errors
-    /// [`ShmError::Segment`] in [`QueueError::Shm`]: there is none, or its last holder has gone; it is no queue, or one of
+    /// [`QueueError::Segment`]: there is none, or its last holder has gone; it is no queue, or one of
     /// other items, or of another layout.
     ///
     /// # Examples
@@ -95,12 +95,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
 
     fn found(object: Arc<Object>) -> Result<Self, QueueError> {
         let at = object.name().cloned();
-        match Self::of(object).filter(Self::holds_items) {
-            Some(queue) => Ok(queue),
-            None => {
-                Err(at.map_or(ShmError::BadHandle, |at| SegmentError::Unusable { at, why: SCRIBBLED }.into()).into())
-            }
-        }
+        Self::of(object).filter(Self::holds_items).ok_or_else(|| match at {
+            Some(at) => SegmentError::Unusable { at, why: SCRIBBLED }.into(),
+            None => ShmError::BadHandle.into(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ids::BlockRef;
 use crate::kind::Kind;
+use crate::named::SegmentError;
 use polyproc_sys::SysError;
 
 /// An operation on the family's memory that failed.
@@ -125,9 +126,6 @@ pub enum ShmError {
     /// The kernel refused something.
     #[error(transparent)]
     Sys(#[from] SysError),
-    /// Of a segment that has a name.
-    #[error(transparent)]
-    Segment(#[from] crate::named::SegmentError),
 }
 
 /// A message that could not be made or read.
@@ -167,6 +165,9 @@ pub enum MessageError {
     /// There is no memory, or a handle is gone.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// A segment that the message names cannot be opened.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
 }
 
 impl MessageError {

@@ -93,8 +93,8 @@ pub(crate) fn open_handle(name: &NamedRef, kind: Kind, least: u64) -> Result<Arc
     name.open(kind, least).map_err(refused)
 }
 
-fn refused(e: crate::ShmError) -> &'static str {
-    set_error(MessageError::Shm(e));
+fn refused(e: impl Into<MessageError>) -> &'static str {
+    set_error(e.into());
     "the handle could not be decoded"
 }
 

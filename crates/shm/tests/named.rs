@@ -238,7 +238,7 @@ fn another_type_is_refused_by_name() {
 fn a_damaged_header_is_an_error() {
     let place = TempPlace::new();
     let mut seen = [0; 3];
-    for at in 0..256 {
+    for at in 0..512 {
         for bit in [0, 7] {
             let held = create(&place, "a").unwrap();
             let file = fs::OpenOptions::new().read(true).write(true).open(place.path().join("polyproc.a")).unwrap();

@@ -6,7 +6,7 @@ use crate::raw::lock::NotLocked;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
-use polyproc_shm::{Content, Family, Kind, Name, Object, ShmError, message};
+use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError, message};
 use polyproc_sys::Deadline;
 use polyproc_sys::robust::Thread;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,7 +110,7 @@ impl Lock {
     /// last process that holds the lock.
     ///
     /// # Errors
-    /// [`ShmError::Segment`]: the name is taken, it is no name, or there is no space.
+    /// [`SegmentError`]: the name is taken, it is no name, or there is no space.
     ///
     /// # Examples
     /// ```
@@ -120,20 +120,20 @@ impl Lock {
     /// let same = Lock::open(&name)?; // in another program, as a rule
     /// let _held = lock.lock();
     /// assert!(same.try_lock().is_none());
-    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
     /// ```
-    pub fn create(name: impl Into<Name>) -> Result<Self, ShmError> {
+    pub fn create(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Object::create_named(name, &CONTENT, 0, make).map(Self::of)
     }
 
     /// The lock that has the name.
     ///
     /// # Errors
-    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is no lock, or one of another layout.
+    /// [`SegmentError`]: there is none, or its last holder has gone; it is no lock, or one of another layout.
     ///
     /// # Examples
     /// As of [`Lock::create`].
-    pub fn open(name: impl Into<Name>) -> Result<Self, ShmError> {
+    pub fn open(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Object::open_named(name, &CONTENT, LEN).map(Self::of)
     }
 
@@ -149,9 +149,9 @@ impl Lock {
     /// let (first, second) = (Lock::open_or_create(&name)?, Lock::open_or_create(&name)?);
     /// let _held = first.lock();
     /// assert!(second.try_lock().is_none());
-    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
     /// ```
-    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, ShmError> {
+    pub fn open_or_create(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Object::open_or_create_named(name, &CONTENT, LEN, 0, make).map(Self::of)
     }
 

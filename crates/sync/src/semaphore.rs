@@ -4,7 +4,7 @@ use crate::raw::RawSemaphore;
 use crate::raw::semaphore::{HEADER, MOST_CELLS, NotOwned, Owned};
 use core::marker::PhantomData;
 use core::time::Duration;
-use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, ShmError, message};
+use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, SegmentError, ShmError, message};
 use polyproc_sys::robust::Announced;
 use polyproc_sys::{Deadline, robust};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -137,7 +137,7 @@ impl Semaphore {
     /// the last process that holds the semaphore.
     ///
     /// # Errors
-    /// [`ShmError::Segment`]: the name is taken, it is no name, or there is no space.
+    /// [`SegmentError`]: the name is taken, it is no name, or there is no space.
     ///
     /// # Examples
     /// ```
@@ -147,9 +147,9 @@ impl Semaphore {
     /// let same = Semaphore::open(&name)?; // in another program, as a rule
     /// let _permit = semaphore.acquire_owned().unwrap();
     /// assert!(!same.try_acquire());
-    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
     /// ```
-    pub fn create(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+    pub fn create(name: impl Into<Name>, permits: u32) -> Result<Self, SegmentError> {
         Object::create_named(name, &CONTENT, 0, |family| make(family, permits, u32::MAX)).map(Self::of)
     }
 
@@ -163,20 +163,20 @@ impl Semaphore {
     /// ```
     /// let name = format!("doc-bounded-{}", std::process::id());
     /// assert!(polyproc_sync::Semaphore::create_bounded(&name, 1)?.release().is_err());
-    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
     /// ```
-    pub fn create_bounded(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+    pub fn create_bounded(name: impl Into<Name>, permits: u32) -> Result<Self, SegmentError> {
         Object::create_named(name, &CONTENT, 0, |family| make(family, permits, permits)).map(Self::of)
     }
 
     /// The semaphore that has the name.
     ///
     /// # Errors
-    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is no semaphore, or one of another layout.
+    /// [`SegmentError`]: there is none, or its last holder has gone; it is no semaphore, or one of another layout.
     ///
     /// # Examples
     /// As of [`Semaphore::create`].
-    pub fn open(name: impl Into<Name>) -> Result<Self, ShmError> {
+    pub fn open(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Object::open_named(name, &CONTENT, HEADER as u64).map(Self::of)
     }
 
@@ -191,9 +191,9 @@ impl Semaphore {
     /// let name = format!("doc-semaphore-either-{}", std::process::id());
     /// let (first, second) = (Semaphore::open_or_create(&name, 1)?, Semaphore::open_or_create(&name, 7)?);
     /// assert_eq!((first.available(), second.available()), (1, 1));
-    /// # Ok::<(), polyproc_sync::ShmError>(())
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
     /// ```
-    pub fn open_or_create(name: impl Into<Name>, permits: u32) -> Result<Self, ShmError> {
+    pub fn open_or_create(name: impl Into<Name>, permits: u32) -> Result<Self, SegmentError> {
         let make = |family| make(family, permits, u32::MAX);
         Object::open_or_create_named(name, &CONTENT, HEADER as u64, 0, make).map(Self::of)
     }

@@ -60,6 +60,7 @@ impl Draft {
             namespace,
             boot,
             type_name: content.type_name.to_owned(),
+            name: name.to_owned(),
         };
         let hold = Hold { file, forks: before };
         let space = map(&hold.file, limit, Access::ReadWrite, &at)?;

@@ -1,5 +1,6 @@
 //! What can go wrong with segments that have names.
 
+use crate::error::ShmError;
 use core::fmt;
 use polyproc_sys::SysError;
 use std::path::PathBuf;
@@ -109,6 +110,44 @@ pub enum SegmentError {
         /// The type that it was created with.
         found: String,
     },
+    /// The bytes do not all lie in the memory.
+    #[error(
+        "{len} bytes from {offset} on do not lie in {what}, which has {size} bytes: look at len(), or grow it first"
+    )]
+    OutOfBounds {
+        /// Which memory.
+        what: String,
+        /// Where the bytes were said to start.
+        offset: u64,
+        /// How many were named.
+        len: u64,
+        /// How many bytes the memory had.
+        size: u64,
+    },
+    /// The memory was made for fewer bytes.
+    #[error("{what} cannot grow to {asked} bytes, it was made for {limit}: say growable(max) when it is created")]
+    NotGrowable {
+        /// Which memory.
+        what: String,
+        /// The bytes that were asked for.
+        asked: u64,
+        /// The bytes that it can grow to.
+        limit: u64,
+    },
+    /// Others may use the bytes that were to be given back.
+    #[error("{what} cannot shrink while others may use it: drop all other handles, in all processes, and try again")]
+    InUse {
+        /// Which memory.
+        what: String,
+    },
+    /// The segment that a message names has gone, or another one has its name.
+    #[error(
+        "segment {0}, which the message named, is gone: its sender must keep a handle until the message has arrived"
+    )]
+    Gone(SegmentName),
+    /// The family's memory refused something.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
     /// The kernel refused something.
     #[error("segment {at}: {source}")]
     Sys {

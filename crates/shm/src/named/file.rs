@@ -75,14 +75,15 @@ use polyproc_sys::memory::{Access, Reservation, SharedFile};
 #[derive(Debug)]
 pub struct NamedFile {
     // Dropped in this order: the mapping, the lock, then the name if nobody else has the lock.
-    space: Reservation,
-    hold: Hold,
-    exit: Exit,
-    at: SegmentName,
-    facts: Facts,
+    pub(super) space: Reservation,
+    pub(super) hold: Hold,
+    /// None where the segment had no name when it was found.
+    pub(super) exit: Option<Exit>,
+    pub(super) at: SegmentName,
+    pub(super) facts: Facts,
     access: Access,
     /// Bytes of the content that the file reaches to; may be stale, never ahead.
-    backed: AtomicU64,
+    pub(super) backed: AtomicU64,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; what changes in it is reached through atomics, or by
@@ -138,7 +139,7 @@ impl NamedFile {
         let (space, hold, at, facts, link) = draft.into_parts();
         let exit = link.link(&hold.file)?;
         let backed = AtomicU64::new(facts.len);
-        Ok(Self { space, hold, exit, at, facts, access: Access::ReadWrite, backed })
+        Ok(Self { space, hold, exit: Some(exit), at, facts, access: Access::ReadWrite, backed })
     }
 
     /// Opens the segment that has the name, to read it only or to write as well.
@@ -178,13 +179,23 @@ impl NamedFile {
         let found = patiently(|| try_open(place, &file_name, &at, access))?;
         let (hold, facts) = found.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         check(&facts, &at)?;
+        Self::enter(hold, facts, access, at, Some(Exit { place: place.clone(), file_name }))
+    }
+
+    /// Maps a file that is held, and that is what is wanted.
+    pub(super) fn enter(
+        hold: Hold,
+        facts: Facts,
+        access: Access,
+        at: SegmentName,
+        exit: Option<Exit>,
+    ) -> Result<Self, SegmentError> {
         let size = hold.file.size().map_err(|source| SegmentError::of(&at, facts.len, source))?;
         let backed = size.saturating_sub(CONTENT).min(facts.limit);
         if backed < facts.len {
             return Err(SegmentError::Unusable { at, why: "it was truncated; unlink it" });
         }
         let space = map(&hold.file, facts.limit, access, &at)?;
-        let exit = Exit { place: place.clone(), file_name };
         Ok(Self { space, hold, exit, at, facts, access, backed: AtomicU64::new(backed) })
     }
 
@@ -246,6 +257,7 @@ impl NamedFile {
     /// See [`NamedFile::create`].
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "what an empty segment is, the content's type says")]
+    #[inline]
     pub fn len(&self) -> u64 {
         let said = header(&self.space).len();
         let known = self.backed.load(Relaxed);
@@ -285,7 +297,7 @@ impl NamedFile {
     }
 
     /// The mapping, and what keeps the segment alive: for who keeps the mapping longer.
-    pub(super) fn into_parts(self) -> (Reservation, Hold, Exit, SegmentName, Facts) {
+    pub(super) fn into_parts(self) -> (Reservation, Hold, Option<Exit>, SegmentName, Facts) {
         (self.space, self.hold, self.exit, self.at, self.facts)
     }
 

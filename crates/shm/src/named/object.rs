@@ -32,11 +32,12 @@ impl Object {
     /// Locks and queues are made like this. The name goes with the last process that holds the object.
     ///
     /// # Errors
-    /// [`ShmError::Segment`], and what `make` says.
+    /// [`SegmentError::Exists`], [`SegmentError::BadName`], [`SegmentError::BadPlace`], [`SegmentError::NoSpace`], and what
+    /// `make` says.
     ///
     /// # Examples
     /// ```
-    /// use polyproc_shm::{Content, Kind, Object, ShmError};
+    /// use polyproc_shm::{Content, Kind, Object, SegmentError};
     /// let name = format!("doc-object-{}", std::process::id());
     /// let content = Content { kind: Kind::User, type_name: "eight bytes", type_hash: 8 };
     /// let new = Object::create_named(&name, &content, 1 << 20, |family| Object::create(family, 8, Kind::User))?;
@@ -44,14 +45,14 @@ impl Object {
     /// assert_eq!((found.offset(), found.kind()), (new.offset(), Kind::User));
     /// drop((new, found));
     /// assert!(Object::open_named(&name, &content, 8).is_err());
-    /// # Ok::<(), ShmError>(())
+    /// # Ok::<(), SegmentError>(())
     /// ```
     pub fn create_named(
         name: impl Into<Name>,
         content: &Content<'_>,
         room: u64,
         make: impl FnOnce(&'static Family) -> Result<Self, ShmError>,
-    ) -> Result<Arc<Self>, ShmError> {
+    ) -> Result<Arc<Self>, SegmentError> {
         let name = name.into();
         refuse_taken(&name)?;
         let draft = draft(&name, content, room)?;
@@ -71,11 +72,11 @@ impl Object {
     /// The object that has the name, if it is what `content` says and has at least `least` bytes.
     ///
     /// # Errors
-    /// [`ShmError::Segment`]: there is none, or its last holder has gone; it is something else; it cannot be used.
+    /// [`SegmentError::NotFound`], also if its last holder has gone; [`SegmentError::WrongType`]; [`SegmentError::Unusable`].
     ///
     /// # Examples
     /// See [`Object::create_named`].
-    pub fn open_named(name: impl Into<Name>, content: &Content<'_>, least: u64) -> Result<Arc<Self>, ShmError> {
+    pub fn open_named(name: impl Into<Name>, content: &Content<'_>, least: u64) -> Result<Arc<Self>, SegmentError> {
         let name = name.into();
         enter(NamedFile::open(name.place(), name.text(), content, Access::ReadWrite)?, content.kind, least)
     }
@@ -87,13 +88,13 @@ impl Object {
     ///
     /// # Examples
     /// ```
-    /// use polyproc_shm::{Content, Kind, Object, ShmError};
+    /// use polyproc_shm::{Content, Kind, Object, SegmentError};
     /// let name = format!("doc-object-either-{}", std::process::id());
     /// let content = Content { kind: Kind::User, type_name: "eight bytes", type_hash: 8 };
     /// let make = || Object::open_or_create_named(&name, &content, 8, 1 << 20, |f| Object::create(f, 8, Kind::User));
     /// let (created, opened) = (make()?, make()?);
     /// assert_eq!(created.offset(), opened.offset());
-    /// # Ok::<(), ShmError>(())
+    /// # Ok::<(), SegmentError>(())
     /// ```
     pub fn open_or_create_named(
         name: impl Into<Name>,
@@ -101,33 +102,33 @@ impl Object {
         least: u64,
         room: u64,
         mut make: impl FnMut(&'static Family) -> Result<Self, ShmError>,
-    ) -> Result<Arc<Self>, ShmError> {
+    ) -> Result<Arc<Self>, SegmentError> {
         let name = name.into();
         let found = patiently(|| {
             match Self::open_named(name.clone(), content, least) {
-                Err(ShmError::Segment(SegmentError::NotFound(_))) => {}
+                Err(SegmentError::NotFound(_)) => {}
                 found => return found.map(Some),
             }
             match Self::create_named(name.clone(), content, room, &mut make) {
-                Err(ShmError::Segment(SegmentError::Exists(_))) => Ok(None),
+                Err(SegmentError::Exists(_)) => Ok(None),
                 made => made.map(Some),
             }
         })?;
-        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())).into())
+        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())))
     }
 }
 
 /// Maps what is held, and joins the family in it.
-pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Object>, ShmError> {
+pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Object>, SegmentError> {
     let (space, hold, exit, at, facts) = file.into_parts();
-    let unusable = |why| ShmError::from(SegmentError::Unusable { at: at.clone(), why });
+    let unusable = |why| SegmentError::Unusable { at: at.clone(), why };
     if facts.limit < layout::FIRST_SPAN + SPAN || facts.limit > layout::RESERVE {
         return Err(unusable("its header was damaged; unlink it"));
     }
     let member = Arc::new(Membership::new(hold, at.clone(), facts.uuid));
-    member.set_exit(exit);
+    exit.into_iter().for_each(|exit| member.set_exit(exit));
     let family = Family::join_named(Map::named(space, Arc::downgrade(&member))?)
-        .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e })?;
+        .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e.into() })?;
     member.set_family(family);
     let root = family.root(kind, least)?.ok_or_else(|| unusable("the object in it was damaged; unlink it"))?;
     family.reap();

@@ -72,6 +72,11 @@ impl Place {
         &self.0
     }
 
+    /// Why no file can be made here.
+    pub(crate) fn unfit(&self, source: SysError) -> SegmentError {
+        SegmentError::BadPlace { dir: self.path().to_owned(), source }
+    }
+
     /// The segment `name` there, as errors name it.
     pub(crate) fn named(&self, name: &str) -> SegmentName {
         SegmentName { name: name.to_owned(), dir: self.path().to_owned() }

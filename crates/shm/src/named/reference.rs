@@ -5,7 +5,6 @@ use super::file::NamedFile;
 use super::membership::Membership;
 use super::object::enter;
 use super::place::Place;
-use crate::error::ShmError;
 use crate::kind::Kind;
 use crate::object::Object;
 use serde::{Deserialize, Serialize};
@@ -27,12 +26,12 @@ impl NamedRef {
     }
 
     /// Opens it. Its type's own check follows, as with any other handle: the message does not say the type.
-    pub(crate) fn open(&self, kind: Kind, least: u64) -> Result<Arc<Object>, ShmError> {
+    pub(crate) fn open(&self, kind: Kind, least: u64) -> Result<Arc<Object>, SegmentError> {
         let place = Place::dir(&self.dir)?;
-        let file = NamedFile::open_any(&place, &self.name, kind)?;
-        if file.uuid() != self.uuid {
-            return Err(SegmentError::NotFound(place.named(&self.name)).into());
+        match NamedFile::open_any(&place, &self.name, kind) {
+            Ok(file) if file.uuid() == self.uuid => enter(file, kind, least),
+            Ok(_) | Err(SegmentError::NotFound(_)) => Err(SegmentError::Gone(place.named(&self.name))),
+            Err(e) => Err(e),
         }
-        enter(file, kind, least)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod function;
 pub(crate) mod header;
 pub(crate) mod holders;
 pub(crate) mod layout;
+pub(crate) mod memory;
 pub(crate) mod participant;
 pub(crate) mod process;
 pub(crate) mod segment;

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `MAGIC_AT`, `VERSION_AT` | a segment of polyproc, of this layout | the creator, before anybody sees the file |
 //! | `KIND`, `HASH`, `TYPE_LEN`, `TYPE` | what the content is; the text is for errors alone | the creator |
+//! | `NAME_LEN`, `NAME` | the name that it was created by, for whoever has it by a descriptor | the creator |
 //! | `FLAGS` | bit 0: persistent, the name stays when nobody holds the segment | any holder |
 //! | `LEN` | the bytes of the content | whoever has grown it; the only holder shrinks it |
 //! | `LIMIT` | the bytes that the content may grow to, and that every holder maps | the creator |
@@ -28,7 +29,7 @@
 use crate::kind::Kind;
 use polyproc_sys::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 /// "polysegm" as bytes.
@@ -51,8 +52,10 @@ const UUID: usize = 7; // two words
 const NAMESPACE: usize = 9;
 const BOOT: usize = 10;
 const TYPE_LEN: usize = 11;
-const TYPE: usize = 12; // to the end: 160 bytes
-const WORDS: usize = 32;
+const TYPE: usize = 12; // 160 bytes
+const NAME_LEN: usize = 32;
+const NAME: usize = 33; // 200 bytes
+const WORDS: usize = 64;
 
 const PERSISTENT: u64 = 1;
 
@@ -63,7 +66,7 @@ pub(crate) struct RawSegment {
 }
 
 #[cfg(not(polyproc_loom))]
-const _: () = assert!(size_of::<RawSegment>() == 256);
+const _: () = assert!(size_of::<RawSegment>() == 512);
 
 /// What a header says, in a private copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(crate) struct Facts {
     pub(crate) boot: u64,
     /// At most 160 bytes, cut at the end of a character.
     pub(crate) type_name: String,
+    /// At most 200 bytes, as names are.
+    pub(crate) name: String,
 }
 
 /// The bytes of a header.
@@ -94,7 +99,10 @@ impl Facts {
         if (words[MAGIC_AT], words[VERSION_AT]) != (MAGIC, VERSION) || len > limit || limit > MOST {
             return None;
         }
-        let text = bytes.get(TYPE * 8..)?.get(..usize::try_from(words[TYPE_LEN]).ok()?)?;
+        let text = |at: usize, end: usize, len: u64| {
+            let text = bytes.get(at * 8..end * 8)?.get(..usize::try_from(len).ok()?)?;
+            Some(String::from_utf8_lossy(text).into_owned())
+        };
         Some(Self {
             kind: Kind::from_u8(u8::try_from(words[KIND]).ok()?)?,
             persistent: words[FLAGS] & PERSISTENT != 0,
@@ -104,7 +112,8 @@ impl Facts {
             uuid: u128::from(words[UUID]) | u128::from(words[UUID + 1]) << 64,
             namespace: words[NAMESPACE],
             boot: words[BOOT],
-            type_name: String::from_utf8_lossy(text).into_owned(),
+            type_name: text(TYPE, NAME_LEN, words[TYPE_LEN])?,
+            name: text(NAME, WORDS, words[NAME_LEN])?,
         })
     }
 }
@@ -113,14 +122,17 @@ impl RawSegment {
     /// Writes the header of a file that nobody else sees yet.
     pub(crate) fn fill(&self, facts: &Facts) {
         let set = |at: usize, word: u64| self.words[at].store(word, Relaxed);
-        let mut text = facts.type_name.as_bytes();
-        text = &text[..facts.type_name.floor_char_boundary((WORDS - TYPE) * 8).min(text.len())];
-        for (at, bytes) in text.chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            set(TYPE + at, u64::from_ne_bytes(word));
-        }
-        set(TYPE_LEN, text.len() as u64);
+        let text = |at: usize, text: &str, len_at: usize| {
+            for (i, bytes) in text.as_bytes().chunks(8).enumerate() {
+                let mut word = [0; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                set(at + i, u64::from_ne_bytes(word));
+            }
+            set(len_at, text.len() as u64);
+        };
+        let most = |text: &str, words: usize| text.floor_char_boundary(words * 8);
+        text(TYPE, &facts.type_name[..most(&facts.type_name, NAME_LEN - TYPE)], TYPE_LEN);
+        text(NAME, &facts.name[..most(&facts.name, WORDS - NAME)], NAME_LEN);
         set(KIND, u64::from(facts.kind as u8));
         set(FLAGS, if facts.persistent { PERSISTENT } else { 0 });
         set(LEN, facts.len);
@@ -140,6 +152,16 @@ impl RawSegment {
     #[inline]
     pub(crate) fn len(&self) -> u64 {
         self.words[LEN].load(Acquire) // SYNC(S1)
+    }
+
+    /// Says that at least `len` bytes are backed.
+    pub(crate) fn raise_len(&self, len: u64) {
+        self.words[LEN].fetch_max(len, Release); // SYNC(S1)
+    }
+
+    /// Says that only `len` bytes count: for the only holder, before it gives the rest back.
+    pub(crate) fn lower_len(&self, len: u64) {
+        self.words[LEN].store(len, Release);
     }
 
     /// Whether the segment outlives its holders.

@@ -5,6 +5,7 @@ use crate::SysError;
 use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 
 /// A file whose bytes processes share by mapping it: a [`MemFd`](super::MemFd), or one that has a name
 /// ([`Dir`](crate::dir::Dir)). Its descriptor is closed on exec.
@@ -67,6 +68,23 @@ impl SharedFile {
     /// See [`FileInfo`].
     pub fn info(&self) -> Result<FileInfo, SysError> {
         Ok(FileInfo::from(&self.metadata()?))
+    }
+
+    /// Where the descriptor was opened. The path may have gone since, and that of a memfd, or of a file that was made without a
+    /// name, has a last part that means nothing.
+    ///
+    /// # Errors
+    /// If `/proc` is not there.
+    ///
+    /// # Examples
+    /// ```
+    /// let file = polyproc_sys::memory::MemFd::create("example")?;
+    /// assert!(file.path()?.to_string_lossy().contains("memfd:example"));
+    /// # Ok::<(), polyproc_sys::SysError>(())
+    /// ```
+    pub fn path(&self) -> Result<PathBuf, SysError> {
+        let link = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        std::fs::read_link(link).map_err(|e| SysError::new("readlink(/proc/self/fd)", e))
     }
 
     /// Reads the bytes from `offset` on; all of them, or it is an error. Never raises SIGBUS.

@@ -1,9 +1,11 @@
 //! Files of shared memory, and the address space through which all of one is seen, now and when it has grown.
 
+mod bytes;
 mod file;
 mod info;
 mod memfd;
 
+pub use bytes::{load, store};
 pub use file::SharedFile;
 pub use info::{Access, FileInfo};
 pub use memfd::MemFd;
