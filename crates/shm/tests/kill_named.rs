@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         ("the_last_holder_leaves", the_last_holder_leaves),
         ("a_segment_is_unlinked", a_segment_is_unlinked),
         ("segments_are_collected", segments_are_collected),
+        ("a_segment_grows", a_segment_grows),
+        ("a_segment_shrinks_and_grows", a_segment_shrinks_and_grows),
     ];
     runner::main_with_ignored(tests, &long)
 }
@@ -175,6 +177,79 @@ fn a_segment_is_unlinked() {
             drop(held);
             assert_eq!(place.files(), [""; 0]);
             if found { "still there" } else { "unlinked" }.into()
+        },
+    });
+}
+
+/// One that the harness holds as well: it is as long as before or as it was to be, all of it is there, and it grows on.
+fn a_segment_grows() {
+    const OLD: u64 = 5000;
+    const NEW: u64 = 20_000;
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name: "a segment grows",
+        setup: &mut || {
+            let shape = Shape { limit: 1 << 20, ..Shape::fixed(OLD) };
+            NamedFile::create(&place, "a", &CONTENT, shape, |_| Ok(())).unwrap()
+        },
+        prepare: &|held| held.grow(OLD).unwrap(),
+        victim: &|held| held.grow(NEW).unwrap(),
+        wake: None,
+        check: &mut |held: NamedFile, _| {
+            let len = held.len();
+            assert!(len == OLD || len == NEW);
+            zeros(&held);
+            held.grow(NEW + 1).unwrap();
+            assert_eq!(held.len(), NEW + 1);
+            zeros(&held);
+            drop(held);
+            gc(&place).unwrap();
+            assert_eq!(place.files(), [""; 0]);
+            if len == OLD { "as before" } else { "longer" }.into()
+        },
+    });
+}
+
+fn zeros(held: &NamedFile) {
+    // SAFETY: so many bytes are there, and nobody writes.
+    let bytes = unsafe { core::slice::from_raw_parts(held.as_ptr(), usize::try_from(held.len()).unwrap()) };
+    assert!(bytes.iter().all(|&b| b == 0));
+}
+
+/// Nobody may hold it beside the one who shrinks it: it is persistent, and looked at afterwards.
+fn a_segment_shrinks_and_grows() {
+    let place = TempPlace::new();
+    kill_at_every_instruction(Scenario {
+        name: "a segment shrinks and grows",
+        setup: &mut || {
+            whole(&place).unwrap().persist(true).unwrap();
+        },
+        prepare: &|()| {
+            let mut other = create(&place, "b").unwrap();
+            other.shrink(1).unwrap();
+            other.grow(2).unwrap();
+        },
+        victim: &|()| {
+            let mut held = open(&place, "a").unwrap();
+            held.shrink(50).unwrap();
+            held.grow(100).unwrap();
+        },
+        wake: None,
+        check: &mut |(), _| {
+            gc(&place).unwrap();
+            let mut held = open(&place, "a").unwrap();
+            let len = held.len();
+            held.grow(100).unwrap();
+            // SAFETY: 100 bytes, and nobody writes.
+            let bytes = unsafe { core::slice::from_raw_parts(held.as_ptr(), 100) };
+            assert_eq!(bytes[..50], [7; 50]);
+            assert!(bytes[50..] == [7; 50] || bytes[50..] == [0; 50] || len == 50);
+            held.shrink(10).unwrap();
+            assert_eq!(held.len(), 10, "nobody else holds it");
+            held.persist(false).unwrap();
+            drop(held);
+            assert_eq!(place.files(), [""; 0]);
+            format!("{len} bytes")
         },
     });
 }

@@ -7,7 +7,7 @@
 mod common;
 
 use common::{Lock, Mailbox, family, until, word};
-use polyproc_shm::{BlockRef, Entry, Family, Kind, Message, Reclaimed, Stats, message};
+use polyproc_shm::{BlockRef, Entry, Family, Kind, Message, Reclaimed, SharedMemory, Stats, message};
 use polyproc_sys::atomic::Ordering::SeqCst;
 use polyproc_sys::fork::{kill_child, spawn_child, wait_child};
 use polyproc_testing::{Kill, Scenario, kill_at_every_instruction, runner};
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         ("a_block", a_block),
         ("a_run_of_spans", a_run_of_spans),
         ("a_new_slab", a_new_slab),
+        ("unnamed_memory", unnamed_memory),
         ("a_claim", a_claim),
         ("registration", registration),
         ("a_function_is_entered", a_function_is_entered),
@@ -34,8 +35,8 @@ fn main() -> ExitCode {
 }
 
 /// Blocks by kind, processes: what must be the same afterwards.
-fn in_use(stats: &Stats) -> ([u64; 5], u32) {
-    let kinds = [Kind::Data, Kind::Cell, Kind::Lock, Kind::Queue, Kind::Value];
+fn in_use(stats: &Stats) -> ([u64; 6], u32) {
+    let kinds = [Kind::Data, Kind::Cell, Kind::Lock, Kind::Queue, Kind::Value, Kind::Memory];
     (kinds.map(|k| stats.blocks(k)), stats.processes)
 }
 
@@ -101,6 +102,13 @@ fn a_new_slab() {
     nothing_stays("alloc out of a new slab", &|family| {
         let blocks: [_; 3] = std::array::from_fn(|_| family.alloc(30_000, Kind::Value).unwrap());
         drop(blocks);
+    });
+}
+
+fn unnamed_memory() {
+    nothing_stays("unnamed memory is made, grown and dropped", &|_| {
+        let memory = SharedMemory::builder().growable(200).unnamed(100).unwrap();
+        memory.grow(200).unwrap();
     });
 }
 

@@ -24,7 +24,8 @@
 //!
 //! # If a process dies
 //! Before the file is linked, the kernel frees it. `FLAGS` and `LEN` change in one step; a file that is longer than `LEN`
-//! says is grown again by the next one, which changes nothing that is there.
+//! says is grown again by the next one, which changes nothing that is there. The only holder that dies between lowering `LEN`
+//! and giving the memory back leaves old bytes behind `LEN`: whoever grows a persistent segment then finds them, not zeros.
 
 use crate::kind::Kind;
 use polyproc_sys::atomic::{
