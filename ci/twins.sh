@@ -87,13 +87,15 @@ expect() { # NAME FILE SED-EXPRESSION PACKAGE MODEL TEST
 
 gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs
 ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
-value=crates/values/src/raw/value.rs elements=crates/values/src/raw/elements.rs
+copies=crates/values/src/raw/copies.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
+claim=crates/values/src/raw/claim.rs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
 in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
 in_semaphore() { expect "$1" twin "$2" "$3" polyproc-sync loom_semaphore "$4"; } # likewise
 in_ring() { expect "$1" twin "$2" "$3" polyproc-queue loom_ring "$4"; } # likewise
+in_claims() { expect "$1" twin "$2" "$3" polyproc-values loom_claim "$4"; } # likewise
 in_values() { expect "$1" twin "$2" "$3" polyproc-values loom_value "$4"; } # likewise
 
 step 'copy the workspace' copy_workspace
@@ -202,19 +204,19 @@ in_ring 'ring: a load proves that a payload is whole' $slot \
     a_slot_is_read_while_another_takes_it_and_a_third_fills_it
 
 # The value: V1, V3, R1, R2.
-in_values 'value: the version without Release' $value \
+in_values 'value: the version without Release' $copies \
     's/store\(next, Release\)/store(next, Relaxed)/' one_writer_twice_and_a_reader
-in_values 'value: the version is read without Acquire' $value \
+in_values 'value: the version is read without Acquire' $copies \
     's/selector\.load\(Acquire\)/selector.load(Relaxed)/' one_writer_twice_and_a_reader
-in_values 'value: the writer does not fence' $value \
+in_values 'value: the writer does not fence' $copies \
     '/fence\(Release\); \/\/ SYNC\(R2\)/d' one_writer_twice_and_a_reader
-in_values 'value: the reader does not fence' $value \
+in_values 'value: the reader does not fence' $copies \
     '/fence\(Acquire\); \/\/ SYNC\(R2\)/d' one_writer_twice_and_a_reader
-in_values 'value: the reader does not look at the version again' $value \
+in_values 'value: the reader does not look at the version again' $copies \
     's/if self\.selector\.load\(Relaxed\) == before/if true/' one_writer_twice_and_a_reader
-in_values 'value: the copy that counts is written over' $value \
+in_values 'value: the copy that counts is written over' $copies \
     's/self\.copy\(next\)\.iter/self.copy(selector).iter/' one_writer_twice_and_a_reader
-in_values 'value: the second writer does not fence' $value \
+in_values 'value: the second writer does not fence' $copies \
     '/fence\(Release\); \/\/ SYNC\(R2\)/d' two_writers_under_the_lock_and_a_reader
 
 # The elements: E2, E3, A1, A2.
@@ -236,6 +238,21 @@ in_values 'element: the even version without Release' $elements \
     's/(odd\.wrapping_add\(1\)), Release/\1, Relaxed/' one_element_twice_and_a_reader
 in_values 'element: the version is read without Acquire' $elements \
     's/version\.load\(Acquire\)/version.load(Relaxed)/' a_new_element_brings_what_was_done_before
+
+# The claims of chunks, and their neighbours: C1, C2, M1, E1.
+in_claims 'claim: a chunk is claimed by a store' $claim \
+    's/match self\.word\.compare_exchange\(seen, mine, Acquire, Relaxed\)/self.word.store(mine, Release); match Ok::<u64, u64>(seen)/' \
+    two_owners_one_after_the_other
+in_claims 'claim: a chunk is claimed without Acquire' $claim \
+    's/\(seen, mine, Acquire, Relaxed\)/(seen, mine, Relaxed, Relaxed)/' two_owners_one_after_the_other
+in_claims 'claim: a chunk is given up without Release' $claim \
+    's/self\.word\.store\(0, Release\)/self.word.store(0, Relaxed)/' two_owners_one_after_the_other
+in_claims 'claim: a chunk is taken from its living owner' $claim \
+    's/ \&\& !dead\(owner\)/ \&\& false \&\& dead(owner)/' two_owners_one_after_the_other
+in_claims 'claim: nobody is told of a death' $claim \
+    's/Ok\(_\) => return Ok\(seen \& HELD != 0\)/Ok(_) => return Ok(false)/' a_dead_ones_chunk_is_recovered_once
+in_claims 'element: a word of two writers is loaded and stored' $elements \
+    's/self\.alone\.0 <= first \&\& .*/true/' neighbours_in_one_word
 
 if ((blind > 0)); then
     echo "twins that loom does not find: $blind" >&2

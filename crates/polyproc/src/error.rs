@@ -5,7 +5,7 @@ use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
 use polyproc_shm::{MessageError, SegmentError, ShmError};
 use polyproc_sync::{AcquireError, LockError, TooManyPermits};
-use polyproc_values::ValueError;
+use polyproc_values::{ClaimError, CutError, ValueError};
 
 /// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
 ///
@@ -38,6 +38,12 @@ pub enum Error {
     /// A value that was not made.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// An array that was not cut into chunks.
+    #[error(transparent)]
+    Cut(#[from] CutError),
+    /// A chunk of an array that was not claimed.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// A permit of a semaphore that was not got.
     #[error(transparent)]
     Acquire(#[from] AcquireError),

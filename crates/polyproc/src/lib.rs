@@ -16,7 +16,9 @@ pub use polyproc_shm::{
 };
 pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};
-pub use polyproc_values::{Array, ArrayGuard, Plain, Value, ValueError, ValueGuard};
+pub use polyproc_values::{
+    Array, ArrayGuard, ChunkGuard, Chunks, ClaimError, CutError, Integer, Logic, Plain, Value, ValueError, ValueGuard,
+};
 
 /// The parts for whoever builds a pool, a queue or a lock of his own.
 pub mod parts {

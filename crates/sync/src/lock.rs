@@ -279,6 +279,22 @@ pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
     LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
 }
 
+/// The bytes of a lock, for values that are bound to it, and where they lie in the family's memory.
+#[doc(hidden)]
+#[must_use]
+#[inline]
+pub fn raw_of(lock: &Lock) -> (&'static RawLock, u64) {
+    (lock.raw, lock.object.offset())
+}
+
+/// The bytes of the lock that a guard holds, and whether its last holder died; `None` in a forked child that inherited it.
+#[doc(hidden)]
+#[must_use]
+#[inline]
+pub fn held_by(guard: &LockGuard<'_>) -> Option<(&'static RawLock, bool)> {
+    guard.thread.is_current().then_some((guard.lock.raw, guard.recovered))
+}
+
 impl core::fmt::Debug for Lock {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Lock").field("owner", &self.raw.owner()).finish_non_exhaustive()

@@ -1,21 +1,18 @@
 //! The handle of an array; the bytes are [`RawArray`] and [`Elements`](crate::raw::Elements).
 
-use crate::array_guard::ArrayGuard;
+use crate::array_message::kind;
 use crate::contents;
-use crate::error::SCRIBBLED;
 use crate::held::Held;
-use crate::plain::{Bits, Plain, type_hash, word_of};
+use crate::plain::{Bits, Plain, word_of};
+use crate::range;
 use crate::raw::Elements;
 use crate::raw::array::{Parts, RawArray};
 use bytemuck::Zeroable;
 use core::mem::ManuallyDrop;
-use core::ops::{Bound, Range, RangeBounds};
-use core::time::Duration;
-use polyproc_shm::{Family, Kind, Object, ShmError, message};
-use polyproc_sync::raw::RawLock;
-use polyproc_sync::{LockError, kept};
-use polyproc_sys::Deadline;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use core::ops::{Range, RangeBounds};
+use polyproc_shm::{Family, Kind, Object, ShmError};
+use polyproc_sync::{Lock, kept};
+use polyproc_sys::atomic::Ordering::Acquire;
 use std::sync::Arc;
 
 /// An array of fixed length that the threads and processes of a family share, like `multiprocessing.Array`.
@@ -24,6 +21,8 @@ use std::sync::Arc;
 /// also while somebody changes it, or died or was stopped in the middle of that. Stores are made one at a time, under the
 /// array's lock: [`Array::set`] and [`Array::write`] take it for themselves, the guard of [`Array::lock`] keeps it for
 /// as many operations as belong together. Those take effect one by one, and at once: readers need no lock and see them.
+/// With [`Array::with_lock`] several arrays and values share one lock; with [`Array::chunks`] several writers store to
+/// parts of their own at the same time, without it.
 ///
 /// Clones are the same array, and so are the copies that arrive in other processes. The elements are any [`Plain`] type and
 /// lie side by side in the family's memory: an element of up to 8 bytes takes the next power of two, a larger one the next
@@ -31,8 +30,8 @@ use std::sync::Arc;
 ///
 /// # When a process dies
 /// Each element is old or new. Of several that belong together some may be new: the next guard's
-/// [`recovered`](ArrayGuard::recovered) says so, once; `set` and `write` pass that on. The kernel gives the lock to the next
-/// one. A panic under a guard undoes nothing.
+/// [`recovered`](crate::ArrayGuard::recovered) says so, once; `set` and `write` pass that on. The kernel gives the lock to
+/// the next one. A panic under a guard undoes nothing.
 ///
 /// # Ordering
 /// A reader of a new element sees everything that its writer did before.
@@ -61,13 +60,15 @@ use std::sync::Arc;
 pub struct Array<T: Plain> {
     /// Released by [`kept::release`].
     object: ManuallyDrop<Arc<Object>>,
+    /// In place of its own.
+    lock: Option<Lock>,
     parts: Parts,
     /// An element as it was when the handle was made or arrived: stands in for bytes that are no `T`.
     first: Option<T>,
 }
 
 impl<T: Plain> Array<T> {
-    const STRIDE: usize = Elements::stride(size_of::<T>());
+    pub(crate) const STRIDE: usize = Elements::stride(size_of::<T>());
 
     /// An array of `len` times `fill`.
     ///
@@ -80,7 +81,7 @@ impl<T: Plain> Array<T> {
     /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn new(len: usize, fill: T) -> Result<Self, ShmError> {
-        Self::build(len, Some(fill), |_| fill)
+        Self::build(len, None, Some(fill), |_| fill)
     }
 
     /// An array of `len` zeros.
@@ -113,7 +114,7 @@ impl<T: Plain> Array<T> {
     /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn from_slice(slice: &[T]) -> Result<Self, ShmError> {
-        Self::build(slice.len(), slice.first().copied(), |i| slice[i])
+        Self::build(slice.len(), None, slice.first().copied(), |i| slice[i])
     }
 
     /// An array with the elements that the iterator gives; they are collected first.
@@ -131,18 +132,55 @@ impl<T: Plain> Array<T> {
         Self::from_slice(&items.into_iter().collect::<Vec<_>>())
     }
 
-    fn build(len: usize, first: Option<T>, get: impl FnMut(usize) -> T) -> Result<Self, ShmError> {
+    /// An array of `len` times `fill` whose lock is `lock`, as `Array('d', 10, lock=lock)` in Python: see
+    /// [`Value::with_lock`](crate::Value::with_lock).
+    ///
+    /// # Errors
+    /// As [`Array::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Lock;
+    /// use polyproc_values::Array;
+    /// let lock = Lock::new()?;
+    /// let (here, there) = (Array::with_lock(3, 0_u8, &lock)?, Array::with_lock(3, 0_u8, &lock)?);
+    /// let guard = here.lock();
+    /// assert!(there.try_lock().is_none() && lock.try_lock().is_none());
+    /// # drop(guard);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    pub fn with_lock(len: usize, fill: T, lock: &Lock) -> Result<Self, ShmError> {
+        Self::build(len, Some(lock.clone()), Some(fill), |_| fill)
+    }
+
+    fn build(len: usize, lock: Option<Lock>, first: Option<T>, get: impl FnMut(usize) -> T) -> Result<Self, ShmError> {
         contents::register_array();
         let family = Family::get()?;
         let bytes = Elements::words(len, Self::STRIDE).and_then(|n| (n as u64).checked_mul(8)).unwrap_or(u64::MAX);
         let data = family.alloc(bytes, Kind::Data)?;
         let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
         let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
-        raw.describe(len as u64, type_hash::<T>(), data.into_ref()); // the object's from here on
+        raw.describe(len as u64, kind::<T>(lock.as_ref()), data.into_ref()); // the object's from here on
         let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
-        let this = Self { object: ManuallyDrop::new(Arc::new(object)), parts, first };
-        this.store_range(0..len, get);
+        let this = Self::of(Arc::new(object), lock, parts, first);
+        this.store_range(&this.elements(), 0..len, get);
         Ok(this)
+    }
+
+    pub(crate) fn of(object: Arc<Object>, lock: Option<Lock>, parts: Parts, first: Option<T>) -> Self {
+        Self { object: ManuallyDrop::new(object), lock, parts, first }
+    }
+
+    /// The lock that the array was bound to by [`Array::with_lock`], if it was.
+    ///
+    /// ```
+    /// assert!(polyproc_values::Array::new(3, 0)?.get_lock().is_none()); // it has one of its own
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn get_lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// How many elements it has, for ever.
@@ -202,8 +240,48 @@ impl<T: Plain> Array<T> {
     #[inline]
     #[track_caller]
     pub fn set(&self, i: usize, value: T) {
-        let _held = self.briefly();
-        self.store(i, value);
+        let held = self.briefly();
+        self.store(&held, i, value);
+    }
+
+    /// Changes element `i` under the lock, and returns what `f` does; sleeps while somebody else holds the lock. If `f`
+    /// panics, the element stays as it was.
+    ///
+    /// # Panics
+    /// As [`Array::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let hits = polyproc_values::Array::new(2, 7_u32)?;
+    /// hits.update(1, |n| *n += 1);
+    /// assert_eq!(hits.to_vec(), [7, 8]);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn update<R>(&self, i: usize, f: impl FnOnce(&mut T) -> R) -> R {
+        let held = self.briefly();
+        self.change(&held, i, f)
+    }
+
+    /// Makes `value` every element of `range`, under one hold of the lock, each for itself; sleeps while somebody else
+    /// holds it.
+    ///
+    /// # Panics
+    /// If there are no such elements; if this thread holds the lock of this array, or 128 others.
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::new(4, 0_u8)?;
+    /// array.fill(1..3, 7);
+    /// assert_eq!(array.to_vec(), [0, 7, 7, 0]);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[track_caller]
+    pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
+        let range = self.range(range);
+        let held = self.briefly();
+        self.store_range(&self.elements_of(&held), range, |_| value);
     }
 
     /// Reads the elements one after the other, each as it is at its moment.
@@ -243,7 +321,7 @@ impl<T: Plain> Array<T> {
     /// ```
     #[track_caller]
     pub fn read(&self, range: impl RangeBounds<usize>, to: &mut [T]) {
-        let range = self.range(range, to.len());
+        let range = self.range_of(range, to.len());
         let start = range.start;
         self.load_range(range, |i, value| to[i - start] = value);
     }
@@ -264,103 +342,30 @@ impl<T: Plain> Array<T> {
     /// ```
     #[track_caller]
     pub fn write(&self, range: impl RangeBounds<usize>, from: &[T]) {
-        let range = self.range(range, from.len());
-        let _held = self.briefly();
-        self.store_slice(range, from);
+        let range = self.range_of(range, from.len());
+        let held = self.briefly();
+        self.store_slice(&self.elements_of(&held), range, from);
     }
 
-    /// Takes the lock; sleeps until it is free.
-    ///
-    /// # Panics
-    /// If this thread holds the lock already, or 128 others.
-    ///
-    /// # Examples
-    /// ```
-    /// let array = polyproc_values::Array::new(2, 10)?;
-    /// let guard = array.lock();
-    /// guard.set(0, guard.get(0) - 1); // from one account to the other
-    /// guard.set(1, guard.get(1) + 1);
-    /// # drop(guard);
-    /// # assert_eq!(array.to_vec(), [9, 11]);
-    /// # Ok::<(), polyproc_values::ShmError>(())
-    /// ```
-    #[inline]
-    #[track_caller]
-    pub fn lock(&self) -> ArrayGuard<'_, T> {
-        match self.lock_deadline(Deadline::NEVER) {
-            Ok(guard) => guard,
-            Err(e) => panic!("{e}"),
-        }
-    }
-
-    /// Takes the lock if nobody holds it.
-    ///
-    /// ```
-    /// let array = polyproc_values::Array::new(2, 0)?;
-    /// let guard = array.try_lock().expect("nobody holds it");
-    /// assert!(array.try_lock().is_none());
-    /// # drop(guard);
-    /// # Ok::<(), polyproc_values::ShmError>(())
-    /// ```
-    #[inline]
-    pub fn try_lock(&self) -> Option<ArrayGuard<'_, T>> {
-        self.lock_deadline(Deadline::PAST).ok()
-    }
-
-    /// Takes the lock; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
-    ///
-    /// # Errors
-    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread holds it.
-    ///
-    /// # Examples
-    /// ```
-    /// # use std::time::Duration;
-    /// let array = polyproc_values::Array::new(2, 0)?;
-    /// assert!(array.lock_timeout(Duration::from_secs(1)).is_ok());
-    /// # Ok::<(), polyproc_values::ShmError>(())
-    /// ```
-    pub fn lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>, LockError> {
-        self.lock_deadline(Deadline::after(timeout))
-    }
-
-    /// Takes the lock; sleeps until `deadline` at most.
-    ///
-    /// # Errors
-    /// As [`Array::lock_timeout`].
-    ///
-    /// # Examples
-    /// ```
-    /// use polyproc_values::Deadline;
-    /// let array = polyproc_values::Array::new(2, 0)?;
-    /// assert!(array.lock_deadline(Deadline::NEVER).is_ok());
-    /// # Ok::<(), polyproc_values::ShmError>(())
-    /// ```
-    #[inline]
-    pub fn lock_deadline(&self, deadline: Deadline) -> Result<ArrayGuard<'_, T>, LockError> {
-        // SAFETY: the lock of an object that `self` keeps, and the guard `self`.
-        let held = unsafe { Held::lock(self.raw_lock(), deadline) }?;
-        self.elements().repair();
-        Ok(ArrayGuard::new(self, held))
-    }
-
-    /// The lock for one operation.
-    #[inline]
-    #[track_caller]
-    fn briefly(&self) -> Held {
-        // SAFETY: the lock of an object that `self` keeps while the operation lasts.
-        let held = unsafe { Held::briefly(self.raw_lock()) };
-        self.elements().repair();
-        held
+    pub(crate) fn object(&self) -> &Arc<Object> {
+        &self.object
     }
 
     #[inline]
-    fn raw_lock(&self) -> *const RawLock {
-        &raw const self.parts.raw.lock
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     #[inline]
-    fn elements(&self) -> Elements<'_> {
+    pub(crate) fn elements(&self) -> Elements<'static> {
         self.parts.elements(Self::STRIDE)
+    }
+
+    /// The elements as the holder of the lock stores them: beside the owners of chunks, if there are any.
+    #[inline]
+    pub(crate) fn elements_of(&self, _: &Held<'_>) -> Elements<'static> {
+        let elements = self.elements();
+        if self.parts.raw.cut() == 0 { elements } else { elements.alone(0..0) }
     }
 
     #[inline]
@@ -369,55 +374,79 @@ impl<T: Plain> Array<T> {
     }
 
     #[inline]
-    fn load_range(&self, range: Range<usize>, mut put: impl FnMut(usize, T)) {
+    pub(crate) fn load_range(&self, range: Range<usize>, mut put: impl FnMut(usize, T)) {
         if Self::STRIDE > 8 {
             return range.for_each(|i| put(i, self.get(i)));
         }
-        self.elements().load_many(range, |i, word| {
+        let mut one = |i: usize, word: u64| {
             let mut bits = Bits::<T>::new();
             bits.put(0, word);
             put(i, self.valid(&bits));
-        });
+        };
+        let elements = self.elements();
+        let (head, words, tail) = elements.whole_words(range);
+        elements.load_many(head.clone(), &mut one);
+        let per = 8 / Self::STRIDE; // a constant: the inner loop has no branches
+        for (k, word) in words.iter().enumerate() {
+            let word = word.load(Acquire); // pairs with the stores of `Elements`
+            for j in 0..per {
+                one(head.end + k * per + j, word >> (j * Self::STRIDE * 8));
+            }
+        }
+        elements.load_many(tail, one);
     }
 
-    /// Under the lock, or before anybody else knows the array.
     #[inline]
     #[track_caller]
-    pub(crate) fn store(&self, i: usize, value: T) {
-        self.elements().store(i, |k| word_of(&value, k));
+    pub(crate) fn store(&self, held: &Held<'_>, i: usize, value: T) {
+        self.elements_of(held).store(i, |k| word_of(&value, k));
     }
 
-    /// As [`Array::store`].
-    fn store_range(&self, range: Range<usize>, mut get: impl FnMut(usize) -> T) {
+    #[inline]
+    #[track_caller]
+    pub(crate) fn change<R>(&self, held: &Held<'_>, i: usize, f: impl FnOnce(&mut T) -> R) -> R {
+        let mut copy = self.get(i);
+        let result = f(&mut copy); // a panic does not come back from it
+        if held.is_mine() {
+            self.store(held, i, copy);
+        } // else `f` has forked, and this is the child
+        result
+    }
+
+    /// By who may store to these elements.
+    #[inline]
+    pub(crate) fn store_range(&self, to: &Elements<'_>, range: Range<usize>, mut get: impl FnMut(usize) -> T) {
         if Self::STRIDE > 8 {
-            return range.for_each(|i| self.store(i, get(i)));
+            return range.for_each(|i| {
+                let value = get(i);
+                to.store(i, |k| word_of(&value, k));
+            });
         }
-        self.elements().store_many(range, |i| word_of(&get(i), 0));
+        to.store_many(range, |i| word_of(&get(i), 0));
     }
 
-    /// As [`Array::store`], for a range as long as the slice.
-    pub(crate) fn store_slice(&self, range: Range<usize>, from: &[T]) {
+    /// As [`Array::store_range`], for a range as long as the slice.
+    #[inline]
+    pub(crate) fn store_slice(&self, to: &Elements<'_>, range: Range<usize>, from: &[T]) {
+        if Self::STRIDE <= 8 && size_of::<T>() == Self::STRIDE {
+            return to.store_bytes(range.start, bytemuck::cast_slice(from));
+        }
         let start = range.start;
-        self.store_range(range, |i| from[i - start]);
+        self.store_range(to, range, |i| from[i - start]);
+    }
+
+    /// The numbers of a range.
+    #[track_caller]
+    pub(crate) fn range(&self, range: impl RangeBounds<usize>) -> Range<usize> {
+        range::checked(&range, self.len())
     }
 
     /// The numbers of a range that has `len` elements.
     #[track_caller]
-    pub(crate) fn range(&self, range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
-        let start = match range.start_bound() {
-            Bound::Included(&i) => i,
-            Bound::Excluded(&i) => i.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&i) => i.saturating_add(1),
-            Bound::Excluded(&i) => i,
-            Bound::Unbounded => self.len(),
-        };
-        let there = self.len();
-        assert!(start <= end && end <= there, "range {start}..{end} is out of bounds: there are {there} elements");
-        assert!(end - start == len, "range {start}..{end} and a slice of {len} elements have different lengths");
-        start..end
+    pub(crate) fn range_of(&self, range: impl RangeBounds<usize>, len: usize) -> Range<usize> {
+        let range = self.range(range);
+        assert!(range.len() == len, "range {range:?} and a slice of {len} elements have different lengths");
+        range
     }
 }
 
@@ -430,42 +459,17 @@ impl<T: Plain> Drop for Array<T> {
 
 impl<T: Plain> Clone for Array<T> {
     fn clone(&self) -> Self {
-        Self { object: ManuallyDrop::clone(&self.object), parts: self.parts, first: self.first }
+        Self {
+            object: ManuallyDrop::clone(&self.object),
+            lock: self.lock.clone(),
+            parts: self.parts,
+            first: self.first,
+        }
     }
 }
 
 impl<T: Plain> core::fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Array").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
-impl<T: Plain> Serialize for Array<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        message::serialize_handle(&self.object, serializer)
-    }
-}
-
-impl<'de, T: Plain> Deserialize<'de> for Array<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        contents::register_array();
-        let object = message::deserialize_handle(Kind::Array, size_of::<RawArray>() as u64, deserializer)?;
-        let scribbled = || message::refuse_handle::<Self, _>(SCRIBBLED);
-        let raw = RawArray::at(object.family(), object.offset()).ok().flatten().ok_or_else(scribbled)?;
-        if raw.kind() != type_hash::<T>() {
-            return Err(message::refuse_handle::<Self, _>("the array holds elements of another type"));
-        }
-        let parts = raw.parts(object.family(), Self::STRIDE).ok().flatten().ok_or_else(scribbled)?;
-        let mut arrived = Self { object: ManuallyDrop::new(object), parts, first: None };
-        let mut bits = Bits::<T>::new();
-        let valid = (0..arrived.len()).find_map(|i| {
-            arrived.elements().load(i, |k, word| bits.put(k, word));
-            bits.value()
-        });
-        if valid.is_none() && !arrived.is_empty() {
-            return Err(scribbled());
-        }
-        arrived.first = valid;
-        Ok(arrived)
     }
 }

@@ -20,12 +20,12 @@ use core::ops::RangeBounds;
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct ArrayGuard<'a, T: Plain> {
     array: &'a Array<T>,
-    held: Held,
+    held: Held<'a>,
 }
 
 impl<'a, T: Plain> ArrayGuard<'a, T> {
     #[inline]
-    pub(crate) fn new(array: &'a Array<T>, held: Held) -> Self {
+    pub(crate) fn new(array: &'a Array<T>, held: Held<'a>) -> Self {
         Self { array, held }
     }
 
@@ -97,7 +97,65 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     #[track_caller]
     pub fn set(&self, i: usize, value: T) {
         self.held.assert_mine();
-        self.array.store(i, value);
+        self.array.store(&self.held, i, value);
+    }
+
+    /// Changes element `i`, and returns what `f` does. If `f` panics, the element stays as it was.
+    ///
+    /// # Panics
+    /// As [`ArrayGuard::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::new(2, 1)?;
+    /// array.lock().update(0, |n| *n += 4);
+    /// assert_eq!(array.get(0), 5);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn update<R>(&self, i: usize, f: impl FnOnce(&mut T) -> R) -> R {
+        self.held.assert_mine();
+        self.array.change(&self.held, i, f)
+    }
+
+    /// Exchanges elements `i` and `j`, one store after the other: a reader may see the same element at both places, and so
+    /// may the next holder if this one is killed in between.
+    ///
+    /// # Panics
+    /// As [`ArrayGuard::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::from_iter(0..3)?;
+    /// array.lock().swap(0, 2);
+    /// assert_eq!(array.to_vec(), [2, 1, 0]);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[track_caller]
+    pub fn swap(&self, i: usize, j: usize) {
+        let (a, b) = (self.get(i), self.get(j));
+        self.set(i, b);
+        self.set(j, a);
+    }
+
+    /// Makes `value` every element of `range`, each for itself.
+    ///
+    /// # Panics
+    /// As [`ArrayGuard::set`].
+    ///
+    /// # Examples
+    /// ```
+    /// let array = polyproc_values::Array::new(3, 1)?;
+    /// array.lock().fill(1.., 5);
+    /// assert_eq!(array.to_vec(), [1, 5, 5]);
+    /// # Ok::<(), polyproc_values::ShmError>(())
+    /// ```
+    #[track_caller]
+    pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
+        let range = self.array.range(range);
+        self.held.assert_mine();
+        self.array.store_range(&self.array.elements_of(&self.held), range, |_| value);
     }
 
     /// Reads the elements one after the other.
@@ -152,9 +210,9 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     /// ```
     #[track_caller]
     pub fn write(&self, range: impl RangeBounds<usize>, from: &[T]) {
-        let range = self.array.range(range, from.len());
+        let range = self.array.range_of(range, from.len());
         self.held.assert_mine();
-        self.array.store_slice(range, from);
+        self.array.store_slice(&self.array.elements_of(&self.held), range, from);
     }
 }
 

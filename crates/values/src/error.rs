@@ -26,3 +26,62 @@ pub enum ValueError {
     #[error(transparent)]
     Shm(#[from] ShmError),
 }
+
+/// Why an array was not cut into chunks.
+///
+/// ```
+/// use polyproc_values::{Array, CutError};
+/// let array = Array::new(10, 0_u8)?;
+/// array.chunks(5).unwrap();
+/// let error = array.chunks(2).unwrap_err();
+/// assert!(matches!(error, CutError::CutBefore { have: 5, want: 2 }));
+/// # Ok::<(), polyproc_values::ShmError>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CutError {
+    /// It is cut into chunks of another size.
+    #[error("the array was cut into chunks of {have} elements, not of {want}: take those, or make another array")]
+    CutBefore {
+        /// The elements of a chunk.
+        have: usize,
+        /// What was asked for.
+        want: usize,
+    },
+    /// What the array says of its chunks makes no sense.
+    #[error("the array says nonsense of its chunks: it was written over by a process that writes where it should not")]
+    Damaged,
+    /// The family has no memory left.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+}
+
+/// Why a chunk of an array was not claimed.
+///
+/// ```
+/// use polyproc_values::{Array, ClaimError};
+/// let chunks = Array::new(10, 0_u8)?.chunks(5).unwrap();
+/// let _mine = chunks.claim(1).unwrap();
+/// let error = std::thread::scope(|s| s.spawn(|| chunks.claim(1).unwrap_err()).join().unwrap());
+/// assert!(matches!(error, ClaimError::Claimed { chunk: 1 }));
+/// # Ok::<(), polyproc_values::ShmError>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// Another thread has it, and is alive.
+    #[error("chunk {chunk} is claimed by another thread: claim another one, or this one later")]
+    Claimed {
+        /// The number of the chunk.
+        chunk: usize,
+    },
+    /// The calling thread has it.
+    #[error("this thread has claimed chunk {chunk} already: use that guard, or drop it first")]
+    Mine {
+        /// The number of the chunk.
+        chunk: usize,
+    },
+    /// The family knows as many living threads as it can.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
+}

@@ -1,35 +1,44 @@
 //! The lock of a value or an array as its guard holds it.
 
-use polyproc_sync::LockError;
+use core::marker::PhantomData;
+use polyproc_sync::lock::held_by;
 use polyproc_sync::raw::RawLock;
 use polyproc_sync::raw::lock::NotLocked;
-use polyproc_sys::{Deadline, robust};
+use polyproc_sync::{LockError, LockGuard};
+use polyproc_sys::Deadline;
+use polyproc_sys::robust::Thread;
 
 /// A lock that this thread holds until it is dropped. Not `Send`: the kernel marks the lock when this thread dies.
-pub(crate) struct Held {
+pub(crate) struct Held<'a> {
     lock: *const RawLock,
-    thread: u32,
+    thread: Thread,
     pub(crate) recovered: bool,
     /// Whether the next holder is to be told of a death that nobody was told of.
     passes_on: bool,
+    /// Whether it is another guard that gives the lock up.
+    lent: bool,
     unwinding: bool,
+    _guard: PhantomData<&'a ()>,
 }
 
-impl Held {
+impl<'a> Held<'a> {
     /// Takes the lock for a guard that tells whether the previous holder died.
     ///
     /// # Safety
     /// * `lock` points to the lock of an object of the family's memory, which somebody keeps alive while this is.
     #[inline]
     pub(crate) unsafe fn lock(lock: *const RawLock, deadline: Deadline) -> Result<Self, LockError> {
+        let thread = Thread::current();
         // SAFETY: a lock by the caller's duty; its memory stays mapped, and of that kind, for ever.
-        match unsafe { RawLock::lock(lock, deadline) } {
+        match unsafe { RawLock::lock_as(thread, lock, deadline) } {
             Ok(how) => Ok(Self {
                 lock,
-                thread: robust::thread_id(),
+                thread,
                 recovered: how.recovered,
                 passes_on: false,
+                lent: false,
                 unwinding: std::thread::panicking(),
+                _guard: PhantomData,
             }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
@@ -56,10 +65,33 @@ impl Held {
         }
     }
 
+    /// The lock as `guard` holds it, who gives it up.
+    ///
+    /// # Panics
+    /// If it is the guard of another lock than `lock`, or was inherited by fork.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn lent(lock: *const RawLock, guard: &'a mut LockGuard<'_>) -> Self {
+        let (raw, recovered) = held_by(guard).expect(INHERITED);
+        assert!(
+            core::ptr::eq(raw, lock),
+            "this guard is that of another lock: give the one of the lock that it was bound to, by `with_lock`"
+        );
+        Self {
+            lock,
+            thread: Thread::current(),
+            recovered,
+            passes_on: false,
+            lent: true,
+            unwinding: std::thread::panicking(),
+            _guard: PhantomData,
+        }
+    }
+
     /// Whether this thread holds it: not so a copy of the guard in a forked child.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        robust::thread_id() == self.thread
+        self.thread.is_current()
     }
 
     /// # Panics
@@ -67,10 +99,7 @@ impl Held {
     #[inline]
     #[track_caller]
     pub(crate) fn assert_mine(&self) {
-        assert!(
-            self.is_mine(),
-            "this guard was inherited by fork: its lock is held by the parent, take it for yourself"
-        );
+        assert!(self.is_mine(), "{INHERITED}");
     }
 
     /// Whether a panic that began under the lock is unwinding.
@@ -80,12 +109,15 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+pub(crate) const INHERITED: &str =
+    "this guard was inherited by fork: its lock is held by the parent, take it for yourself";
+
+impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.is_mine() {
+        if self.is_mine() && !self.lent {
             // SAFETY: as in `lock`; this thread took the lock and still holds it.
-            unsafe { RawLock::unlock(self.lock, self.passes_on) };
+            unsafe { RawLock::unlock_as(self.thread, self.lock, self.passes_on) };
         }
     }
 }

@@ -1,14 +1,17 @@
-//! The handle of a value and its guard; the bytes are [`RawValue`].
+//! The handle of a value; the bytes are [`RawValue`].
 
+use crate::bound;
 use crate::error::{SCRIBBLED, ValueError};
 use crate::held::Held;
 use crate::plain::{Bits, Plain, type_hash, word_of, words};
 use crate::raw::RawValue;
+use crate::value_guard::ValueGuard;
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use polyproc_shm::{Family, Kind, Object, message};
-use polyproc_sync::{LockError, kept};
+use polyproc_sync::lock::raw_of;
+use polyproc_sync::raw::RawLock;
+use polyproc_sync::{Lock, LockError, LockGuard, kept};
 use polyproc_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -18,7 +21,8 @@ use std::sync::Arc;
 /// It is always whole: a reader gets the value as it was before or after a change, never half of it, and never waits, also
 /// while somebody changes it, or died or was stopped in the middle of that. Changes are made one at a time, under a lock
 /// of its own: with [`Value::set`], [`Value::update`], or through the guard of [`Value::lock`], which works on a private
-/// copy that becomes the value when the guard is dropped.
+/// copy that becomes the value when the guard is dropped. Integers have the operations of std's atomics, too, from
+/// [`Value::fetch_add`] on. With [`Value::with_lock`] several values share one lock.
 ///
 /// Clones are the same value, and so are the copies that arrive in other processes. 64 bytes of shared memory for a number,
 /// no file descriptor. The type is any [`Plain`] one of at most 16296 bytes.
@@ -60,6 +64,8 @@ use std::sync::Arc;
 pub struct Value<T: Plain> {
     /// Released by [`kept::release`].
     object: ManuallyDrop<Arc<Object>>,
+    /// In place of its own.
+    lock: Option<Lock>,
     /// The value with which the handle was made or arrived: stands in for bytes that are no `T`.
     first: T,
 }
@@ -79,14 +85,53 @@ impl<T: Plain> Value<T> {
     /// # Ok::<(), polyproc_values::ValueError>(())
     /// ```
     pub fn new(value: T) -> Result<Self, ValueError> {
+        Self::build(value, None)
+    }
+
+    /// A new value whose lock is `lock`, as `Value('i', lock=lock)` in Python: all that are bound to one lock, and whoever
+    /// holds it, exclude each other. A handle that travels takes its lock along. To change several of them together, take
+    /// the lock, and see [`Value::locked_by`].
+    ///
+    /// # Errors
+    /// As [`Value::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Lock;
+    /// use polyproc_values::Value;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = Lock::new()?;
+    /// let (here, there) = (Value::with_lock(10, &lock)?, Value::with_lock(0, &lock)?);
+    /// let guard = here.lock();
+    /// assert!(there.try_lock().is_none() && lock.try_lock().is_none());
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_lock(value: T, lock: &Lock) -> Result<Self, ValueError> {
+        Self::build(value, Some(lock.clone()))
+    }
+
+    fn build(value: T, lock: Option<Lock>) -> Result<Self, ValueError> {
         if words::<T>() > MOST {
             return Err(ValueError::TooLarge { size: size_of::<T>() });
         }
         // The lock in fresh memory of this kind is zero: free.
         let object = Object::create(Family::get()?, size::<T>(), Kind::Value)?;
-        let this = Self { object: ManuallyDrop::new(Arc::new(object)), first: value };
-        this.raw().describe(label::<T>(), |i| word_of(&value, i));
+        let this = Self { object: ManuallyDrop::new(Arc::new(object)), lock, first: value };
+        this.raw().describe(label::<T>(this.lock.as_ref()), |i| word_of(&value, i));
         Ok(this)
+    }
+
+    /// The lock that the value was bound to by [`Value::with_lock`], if it was.
+    ///
+    /// ```
+    /// assert!(polyproc_values::Value::new(1)?.get_lock().is_none()); // it has one of its own
+    /// # Ok::<(), polyproc_values::ValueError>(())
+    /// ```
+    #[must_use]
+    pub fn get_lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
     }
 
     /// The value of this moment; may be another one by the time you look. Never blocks.
@@ -119,8 +164,7 @@ impl<T: Plain> Value<T> {
     #[inline]
     #[track_caller]
     pub fn set(&self, value: T) {
-        // SAFETY: the lock of an object that `self` keeps.
-        let _held = unsafe { Held::briefly(self.raw().lock()) };
+        let _held = self.briefly();
         self.raw().write(|i| word_of(&value, i));
     }
 
@@ -143,8 +187,7 @@ impl<T: Plain> Value<T> {
     #[inline]
     #[track_caller]
     pub fn update<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: the lock of an object that `self` keeps.
-        let held = unsafe { Held::briefly(self.raw().lock()) };
+        let held = self.briefly();
         let mut copy = self.get();
         let result = f(&mut copy); // a panic does not come back from it
         if held.is_mine() {
@@ -223,17 +266,55 @@ impl<T: Plain> Value<T> {
     #[inline]
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
         // SAFETY: the lock of an object that `self` keeps, and the guard `self`.
-        let held = unsafe { Held::lock(self.raw().lock(), deadline) }?;
-        Ok(self.guard(held))
+        let held = unsafe { Held::lock(self.lock_bytes(), deadline) }?;
+        Ok(ValueGuard::new(self, held))
+    }
+
+    /// The guard of a value that is bound to a lock, for whoever holds that: to change several values together. Its copy
+    /// becomes the value when it is dropped; the lock is given up with `guard`.
+    ///
+    /// # Panics
+    /// If `guard` is not that of the lock that the value was bound to, or was inherited by fork.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Lock;
+    /// use polyproc_values::Value;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = Lock::new()?;
+    /// let (here, there) = (Value::with_lock(10, &lock)?, Value::with_lock(0, &lock)?);
+    /// let mut guard = lock.lock();
+    /// *here.locked_by(&mut guard) -= 3;
+    /// *there.locked_by(&mut guard) += 3; // nobody else has changed either in between
+    /// drop(guard);
+    /// assert_eq!((here.get(), there.get()), (7, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn locked_by<'a>(&'a self, guard: &'a mut LockGuard<'_>) -> ValueGuard<'a, T> {
+        ValueGuard::new(self, Held::lent(self.lock_bytes(), guard))
+    }
+
+    /// The lock for one operation.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn briefly(&self) -> Held<'_> {
+        // SAFETY: the lock of an object that `self` keeps while the operation lasts.
+        unsafe { Held::briefly(self.lock_bytes()) }
     }
 
     #[inline]
-    fn guard(&self, held: Held) -> ValueGuard<'_, T> {
-        ValueGuard { value: self, copy: self.get(), changed: false, held }
+    fn lock_bytes(&self) -> *const RawLock {
+        match &self.lock {
+            None => self.raw().lock(),
+            Some(lock) => raw_of(lock).0,
+        }
     }
 
     #[inline]
-    fn raw(&self) -> &RawValue {
+    pub(crate) fn raw(&self) -> &RawValue {
         raw::<T>(&self.object)
     }
 }
@@ -257,8 +338,9 @@ fn size<T>() -> u64 {
     RawValue::size(words::<T>()) as u64
 }
 
-fn label<T: 'static>() -> u16 {
-    u16::try_from(type_hash::<T>() >> 48).expect("16 bits are left")
+/// A number for the type of a value and the lock that it is bound to.
+fn label<T: 'static>(lock: Option<&Lock>) -> u16 {
+    u16::try_from((type_hash::<T>() ^ bound::hash(lock)) >> 48).expect("16 bits are left")
 }
 
 impl<T: Plain> Drop for Value<T> {
@@ -270,7 +352,7 @@ impl<T: Plain> Drop for Value<T> {
 
 impl<T: Plain> Clone for Value<T> {
     fn clone(&self) -> Self {
-        Self { object: ManuallyDrop::clone(&self.object), first: self.first }
+        Self { object: ManuallyDrop::clone(&self.object), lock: self.lock.clone(), first: self.first }
     }
 }
 
@@ -282,85 +364,18 @@ impl<T: Plain + core::fmt::Debug> core::fmt::Debug for Value<T> {
 
 impl<T: Plain> Serialize for Value<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        message::serialize_handle(&self.object, serializer)
+        bound::serialize(&self.object, self.lock.as_ref(), serializer)
     }
 }
 
 impl<'de, T: Plain> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = message::deserialize_handle(Kind::Value, size::<T>(), deserializer)?;
+        let (object, lock) = bound::deserialize(Kind::Value, size::<T>(), deserializer)?;
         let raw = raw::<T>(&object);
-        if raw.label() != label::<T>() {
+        if raw.label() != label::<T>(lock.as_ref()) {
             return Err(message::refuse_handle::<Self, _>("the value is of another type"));
         }
         let first = read(raw).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
-        Ok(Self { object: ManuallyDrop::new(object), first })
-    }
-}
-
-/// Holds the lock of a [`Value`], with a private copy of it: what was changed in the copy becomes the value when the guard
-/// is dropped, all at once; nothing does if it is dropped by a panic that began under it. (Two panics cannot be told apart: in
-/// a destructor that runs because of one, use [`Value::update`] for what may panic itself.)
-///
-/// It stays on the thread that took the lock:
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>(_: T) {}
-/// let value = polyproc_values::Value::new(1).unwrap();
-/// send(value.lock());
-/// ```
-#[must_use = "the lock is given up as soon as the guard is dropped"]
-pub struct ValueGuard<'a, T: Plain> {
-    value: &'a Value<T>,
-    copy: T,
-    changed: bool,
-    /// Given up after the copy was written.
-    held: Held,
-}
-
-impl<T: Plain> ValueGuard<'_, T> {
-    /// Whether the previous holder died while it held the lock. The value is whole all the same: what the dead one had not
-    /// published never was.
-    ///
-    /// ```
-    /// assert!(!polyproc_values::Value::new(1)?.lock().recovered());
-    /// # Ok::<(), polyproc_values::ValueError>(())
-    /// ```
-    #[must_use]
-    pub fn recovered(&self) -> bool {
-        self.held.recovered
-    }
-}
-
-impl<T: Plain> Deref for ValueGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.copy
-    }
-}
-
-impl<T: Plain> DerefMut for ValueGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
-        &mut self.copy
-    }
-}
-
-impl<T: Plain> Drop for ValueGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        // A copy of the guard in a forked child does not hold the lock.
-        if self.changed && self.held.is_mine() && !self.held.is_unwinding() {
-            self.value.raw().write(|i| word_of(&self.copy, i));
-        }
-    }
-}
-
-impl<T: Plain + core::fmt::Debug> core::fmt::Debug for ValueGuard<'_, T> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ValueGuard").field("value", &self.copy).field("recovered", &self.recovered()).finish()
+        Ok(Self { object: ManuallyDrop::new(object), lock, first })
     }
 }

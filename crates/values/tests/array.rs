@@ -166,7 +166,10 @@ impl<'de, const KIND: u8> Deserialize<'de> for Handle<KIND> {
 fn header_of<T: Plain>(array: &Array<T>) -> Header {
     let family = Family::get().unwrap();
     let message = Message::encode(family, array).unwrap();
-    Header(message.decode::<Handle<{ Kind::Array as u8 }>>(family).unwrap().0)
+    let (handle, None::<()>) = message.decode::<(Handle<{ Kind::Array as u8 }>, _)>(family).unwrap() else {
+        panic!("it is bound to a lock")
+    };
+    Header(handle.0)
 }
 
 struct Header(Arc<Object>);

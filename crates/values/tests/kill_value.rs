@@ -15,6 +15,11 @@ fn main() -> std::process::ExitCode {
         ("an_updater_of_a_value_dies", tests::an_updater_of_a_value_dies),
         ("a_guard_of_a_value_dies", tests::a_guard_of_a_value_dies),
         ("a_guard_of_a_value_dies_before_a_sleeper", tests::a_guard_of_a_value_dies_before_a_sleeper),
+        ("an_adder_to_a_value_dies", tests::an_adder_to_a_value_dies),
+        ("a_setter_of_a_bound_value_dies", tests::a_setter_of_a_bound_value_dies),
+        ("an_owner_of_a_chunk_dies", tests::an_owner_of_a_chunk_dies),
+        ("a_claimer_of_a_dead_ones_chunk_dies", tests::a_claimer_of_a_dead_ones_chunk_dies),
+        ("a_cutter_of_an_array_dies", tests::a_cutter_of_an_array_dies),
         ("a_setter_of_a_narrow_element_dies", tests::a_setter_of_a_narrow_element_dies),
         ("a_setter_of_a_wide_element_dies", tests::a_setter_of_a_wide_element_dies),
         ("a_repairer_of_a_wide_element_dies", tests::a_repairer_of_a_wide_element_dies),
@@ -29,9 +34,10 @@ fn main() -> std::process::ExitCode {
 #[cfg(not(polyproc_loom))]
 mod tests {
     use polyproc_shm::{Family, Kind, Message, message};
+    use polyproc_sync::Lock;
     use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
     use polyproc_testing::{KillReport, Scenario, Survivor, kill_at_every_instruction, watchdog_single_threaded};
-    use polyproc_values::{Array, Value, ValueGuard};
+    use polyproc_values::{Array, Chunks, Value, ValueGuard};
     use std::cell::RefCell;
     use std::time::Duration;
 
@@ -94,6 +100,143 @@ mod tests {
             let mut guard = value.lock();
             guard[0] += 1;
             guard[1..].fill(2);
+        });
+    }
+
+    pub(super) fn an_adder_to_a_value_dies() {
+        watchdog_single_threaded("an_adder_to_a_value_dies", LONG, || {
+            let report = kill_at_every_instruction(Scenario {
+                name: "fetch_add of a u64",
+                setup: &mut || Value::new(1_u64).unwrap(),
+                prepare: &|_| assert_eq!(Value::new(1_u64).unwrap().fetch_add(1), 1),
+                victim: &|value| assert_eq!(value.fetch_add(1), 1),
+                wake: None,
+                check: &mut |value, _| {
+                    let now = value.get();
+                    assert_eq!(value.fetch_add(10), now, "nobody living holds the lock");
+                    let died = value.lock_timeout(LIMIT).expect("nobody living holds the lock").recovered();
+                    assert!(value.get() == 11 || value.get() == 12);
+                    label(now == 2, died)
+                },
+            });
+            all_of_it(&report);
+        });
+    }
+
+    /// The lock of one is that of the other: its next guard tells of the death.
+    pub(super) fn a_setter_of_a_bound_value_dies() {
+        watchdog_single_threaded("a_setter_of_a_bound_value_dies", LONG, || {
+            let fresh = || {
+                let lock = Lock::new().unwrap();
+                (Value::with_lock(OLD, &lock).unwrap(), Value::with_lock(OLD, &lock).unwrap(), lock)
+            };
+            let both = |(a, b, lock): &(Value<Five>, Value<Five>, Lock)| {
+                let mut guard = lock.lock();
+                *a.locked_by(&mut guard) = NEW;
+                *b.locked_by(&mut guard) = NEW;
+            };
+            let report = kill_at_every_instruction(Scenario {
+                name: "lock, two values changed, unlock",
+                setup: &mut || fresh(),
+                prepare: &|_| both(&fresh()),
+                victim: &|values| both(values),
+                wake: None,
+                check: &mut |(a, b, lock), _| {
+                    let (first, second) = (a.get(), b.get());
+                    assert!(first == NEW || first == OLD, "{first:?}");
+                    assert!(second == OLD || (second, first) == (NEW, NEW), "{first:?} {second:?}");
+                    let died = b.lock_timeout(LIMIT).expect("nobody living holds the lock").recovered();
+                    assert!(died || first == second, "nobody is told of {first:?} {second:?}");
+                    assert!(!lock.lock().recovered() && !a.lock().recovered(), "told once");
+                    label(first == NEW, died)
+                },
+            });
+            all_of_it(&report);
+        });
+    }
+
+    /// Chunk 1 of bytes, which begins and ends within words, while its neighbours are written by others.
+    pub(super) fn an_owner_of_a_chunk_dies() {
+        watchdog_single_threaded("an_owner_of_a_chunk_dies", LONG, || {
+            let fresh = || Array::new(60, 1_u8).unwrap().chunks(20).unwrap();
+            let write = |chunks: &Chunks<u8>| chunks.claim(1).unwrap().write(.., &[2; 20]);
+            let report = kill_at_every_instruction(Scenario {
+                name: "claim, write 20 bytes, give up",
+                setup: &mut || fresh(),
+                prepare: &|_| write(&fresh()),
+                victim: &|chunks| write(chunks),
+                wake: None,
+                check: &mut |chunks, _| {
+                    let now = chunks.array().to_vec();
+                    assert!(now[..20] == [1; 20] && now[40..] == [1; 20], "the neighbours: {now:?}");
+                    let new = now[20..40].iter().take_while(|n| **n == 2).count();
+                    assert_eq!(now[20 + new..40], vec![1; 20 - new], "{now:?}");
+                    let chunk = chunks.claim(1).expect("no living thread has it");
+                    let died = chunk.recovered();
+                    assert!(died || new == 0 || new == 20, "nobody is told of {now:?}");
+                    chunk.fill(.., 3);
+                    drop(chunk);
+                    assert_eq!(chunks.array().to_vec()[20..40], [3; 20]);
+                    assert!(!chunks.claim(1).unwrap().recovered(), "told once");
+                    label(new == 20, died)
+                },
+            });
+            all_of_it(&report);
+        });
+    }
+
+    /// Two deaths in a row: whoever takes a dead one's chunk is killed, too.
+    pub(super) fn a_claimer_of_a_dead_ones_chunk_dies() {
+        watchdog_single_threaded("a_claimer_of_a_dead_ones_chunk_dies", LONG, || {
+            let report = kill_at_every_instruction(Scenario {
+                name: "claim of a dead one's chunk, write, give up",
+                setup: &mut || {
+                    let chunks = Array::new(4, OLD).unwrap().chunks(2).unwrap();
+                    let dead = Survivor::fork(|_| core::mem::forget(chunks.claim(1).unwrap()));
+                    assert_eq!(dead.finish(LIMIT), 0);
+                    chunks
+                },
+                prepare: &|_| {
+                    let chunks = Array::new(4, OLD).unwrap().chunks(2).unwrap();
+                    chunks.claim(1).unwrap().set(0, NEW);
+                },
+                victim: &|chunks| chunks.claim(1).unwrap().set(0, NEW),
+                wake: None,
+                check: &mut |chunks, _| {
+                    let now = chunks.array().get(2);
+                    assert!(now == OLD || now == NEW, "{now:?}");
+                    let chunk = chunks.claim(1).expect("no living thread has it");
+                    let died = chunk.recovered();
+                    assert!(died || now == NEW, "nobody has been told of the first death");
+                    chunk.set(0, [3; 5]);
+                    assert_eq!(chunk.get(0), [3; 5]);
+                    label(now == NEW, died)
+                },
+            });
+            assert!(report.count("old, told") > 0 && report.count("new, free") > 0, "{report}");
+        });
+    }
+
+    pub(super) fn a_cutter_of_an_array_dies() {
+        watchdog_single_threaded("a_cutter_of_an_array_dies", LONG, || {
+            kill_at_every_instruction(Scenario {
+                name: "first cut of an array into chunks",
+                setup: &mut || Array::new(8, 1_u64).unwrap(),
+                prepare: &|_| drop(Array::new(8, 1_u64).unwrap().chunks(4).unwrap()),
+                victim: &|array| drop(array.chunks(4).unwrap()),
+                wake: None,
+                check: &mut |array, _| {
+                    let [_, data] = bury();
+                    let cut = data == 2;
+                    assert!(cut || data == 1, "{data} blocks: one for the elements, one for the claims");
+                    let chunks = array.chunks(4).unwrap();
+                    assert!(!chunks.claim(1).unwrap().recovered());
+                    assert_eq!(bury(), [1, 2]);
+                    drop((chunks, array));
+                    assert_eq!(bury(), [0, 0]);
+                    if cut { "cut" } else { "not cut" }.to_owned()
+                },
+            });
         });
     }
 
@@ -216,7 +359,9 @@ mod tests {
         array.set(1, NEW); // the spare holds it now, too
         let family = Family::get().unwrap();
         let message = Message::encode(family, &array).unwrap();
-        let header: Header = message.decode(family).unwrap();
+        let (header, None::<()>) = message.decode::<(Header, _)>(family).unwrap() else {
+            panic!("it has a lock of its own")
+        };
         // Words of the header: 5 is the version, 6 the index, 9 where the elements are.
         let header = |i: u64| word(header.0.offset() + i * 8);
         header(5).store(header(5).load(Relaxed) + 1, Relaxed);

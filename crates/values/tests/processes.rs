@@ -62,6 +62,38 @@ fn processes_count_together_and_nobody_sees_half_a_value() {
     });
 }
 
+/// Each child says after each addition that it has made it: a kill may come in between.
+#[test]
+fn counters_of_killed_processes_are_exact_up_to_one_for_each_kill() {
+    const CHILDREN: usize = 3;
+    fn count(total: Value<u64>, made: Array<u64>, i: usize) {
+        loop {
+            total.fetch_add(1);
+            made.update(i, |n| *n += 1);
+        }
+    }
+    let _alone = alone();
+    let mut random = u64::from(std::process::id()); // anything
+    watchdog(LIMIT, || {
+        for round in 0..10 {
+            let (total, made) = (Value::new(0).unwrap(), Array::zeroed(CHILDREN).unwrap());
+            let children: Vec<_> =
+                (0..CHILDREN).map(|i| Process::spawn(count, (total.clone(), made.clone(), i)).unwrap()).collect();
+            for (i, child) in children.iter().enumerate() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let until = made.get(i) + 1 + random % 300;
+                while made.get(i) < until {
+                    std::thread::yield_now();
+                }
+                child.kill().unwrap();
+                child.join().unwrap();
+            }
+            let (total, made) = (total.get(), made.iter().sum::<u64>());
+            assert!((made..=made + CHILDREN as u64).contains(&total), "round {round}: {total} counted, {made} made");
+        }
+    });
+}
+
 #[test]
 fn a_killed_holder_leaves_the_old_value_and_a_free_lock() {
     fn hold(value: Value<[u64; 3]>, array: Array<u64>, ready: Value<bool>) {

@@ -183,7 +183,10 @@ impl<'de, const KIND: u8> Deserialize<'de> for Handle<KIND> {
 fn object_of<T: Plain>(value: &Value<T>) -> Arc<Object> {
     let family = Family::get().unwrap();
     let message = Message::encode(family, value).unwrap();
-    message.decode::<Handle<{ Kind::Value as u8 }>>(family).unwrap().0
+    let (handle, None::<()>) = message.decode::<(Handle<{ Kind::Value as u8 }>, _)>(family).unwrap() else {
+        panic!("it is bound to a lock")
+    };
+    handle.0
 }
 
 fn arrive<T: Plain, U: Plain>(value: &Value<T>) -> Result<Value<U>, String> {

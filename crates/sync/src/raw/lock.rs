@@ -200,8 +200,9 @@ impl RawLock {
     ///
     /// # Safety
     /// * As for [`RawLock::lock`], and `me` is the calling thread.
+    #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
-    pub(crate) unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
+    pub unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         // SAFETY: the lock is 40 aligned bytes, mapped until `unlock`, and its node is used by the holder only.
@@ -266,8 +267,9 @@ impl RawLock {
     ///
     /// # Safety
     /// * As for [`RawLock::unlock`], and `me` is the calling thread.
+    #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
-    pub(crate) unsafe fn unlock_as(me: Thread, this: *const Self, unrepaired: bool) {
+    pub unsafe fn unlock_as(me: Thread, this: *const Self, unrepaired: bool) {
         // SAFETY: mapped by the caller's duty; the bytes remain those of a lock even after the store below.
         let lock = unsafe { &*this };
         if !me.announces(&raw const lock.word) {

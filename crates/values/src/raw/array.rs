@@ -4,16 +4,24 @@
 //! +0     the lock
 //! +40    the journal, see `elements.rs`
 //! +56    length, type, reference of the elements' block; written once, before anybody else knows the array
+//! +104   cut: how many elements a chunk has, 0 for an array without chunks; reference of the claims' block,
+//!        see `claim.rs`; written once, by a holder of the lock, `cut` last
 //! ```
 //!
 //! # If a process dies
 //! While it makes an array: nobody else knows the array; its blocks are freed by the sweep. Otherwise see `elements.rs` and
-//! the lock. The last handle that goes frees the elements' block, or the sweep does in place of a dead one (`contents.rs`).
+//! the lock. One that dies while it cuts the array leaves `cut` at 0, and the next one begins again: what does not count is
+//! not traced, so that the sweep frees the block. The last handle that goes frees both blocks, or the sweep does in place of a
+//! dead one (`contents.rs`).
 
+use super::claim::RawClaim;
 use super::{Elements, Journal};
 use polyproc_shm::{BlockRef, Family, ShmError};
 use polyproc_sync::raw::RawLock;
-use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
+use polyproc_sys::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// The bytes of an array, without its elements.
 #[derive(Debug)]
@@ -25,16 +33,18 @@ pub(crate) struct RawArray {
     /// Hash of the type of the elements.
     kind: AtomicU64,
     data: [AtomicU64; 4],
+    cut: AtomicU64,
+    claims: [AtomicU64; 4],
 }
 
-const _: () = assert!(size_of::<RawArray>() == 104 && core::mem::offset_of!(RawArray, lock) == 0);
+const _: () = assert!(size_of::<RawArray>() == 144 && core::mem::offset_of!(RawArray, lock) == 0);
 
 /// What an array is made of, checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     pub(crate) raw: &'static RawArray,
     /// Those that as many elements of the type take.
-    words: &'static [AtomicU64],
+    pub(crate) words: &'static [AtomicU64],
     pub(crate) len: usize,
 }
 
@@ -63,6 +73,26 @@ impl RawArray {
         BlockRef::from_words(core::array::from_fn(|i| self.data[i].load(Relaxed)))
     }
 
+    /// How many elements a chunk has; from the segment, to be checked. 0 if there are no chunks: for the holder of the lock it
+    /// stays so while he holds it.
+    #[inline]
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut.load(Acquire) // pairs with `set_claims`
+    }
+
+    /// Where the claims are, if there are chunks; from the segment, to be checked.
+    pub(crate) fn claims(&self) -> Option<BlockRef> {
+        (self.cut() != 0).then(|| BlockRef::from_words(core::array::from_fn(|i| self.claims[i].load(Relaxed))))
+    }
+
+    /// Cuts the array into chunks of `cut` elements each. For the holder of the lock, if there are none yet.
+    pub(crate) fn set_claims(&self, cut: u64, claims: BlockRef) {
+        for (to, from) in self.claims.iter().zip(claims.to_words()) {
+            to.store(from, Relaxed);
+        }
+        self.cut.store(cut, Release); // pairs with `cut`: the claims are there, and zero
+    }
+
     pub(crate) fn kind(&self) -> u64 {
         self.kind.load(Relaxed)
     }
@@ -84,6 +114,18 @@ impl RawArray {
 }
 
 impl Parts {
+    /// The claims of an array that is cut into chunks of `cut` elements each, if their description makes sense.
+    pub(crate) fn claims(&self, family: &'static Family, cut: usize) -> Result<Option<&'static [RawClaim]>, ShmError> {
+        let count = self.len.div_ceil(cut);
+        let Some(claims) = self.raw.claims().filter(|r| r.len == count as u64 * 8) else { return Ok(None) };
+        let first = family.at(claims.offset, claims.len)?.cast::<RawClaim>();
+        if !first.is_aligned() {
+            return Ok(None);
+        }
+        // SAFETY: so many bytes from there on are mapped, for ever, and aligned; a claim is an atomic, of any bits.
+        Ok(Some(unsafe { core::slice::from_raw_parts(first, count) }))
+    }
+
     /// The elements; `stride` is that of [`RawArray::parts`].
     #[inline]
     pub(crate) fn elements(&self, stride: usize) -> Elements<'static> {

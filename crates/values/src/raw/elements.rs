@@ -20,7 +20,9 @@
 //! ```
 //!
 //! # Invariants
-//! E1. Only the holder of the array's lock stores; he repairs before he does.
+//! E1. Only the holder of the array's lock stores wide elements; he repairs before he does. Narrow ones are stored by him
+//!     or by the owner of their chunk ([`claim`](super::claim)): a word of which others may store a part at the same time
+//!     changes by read-modify-writes alone, one that has a single writer (*alone*) by loads and stores.
 //! E2. While `version` is even, nobody writes to the place of a wide element; while it is odd, nobody to `index` and the
 //!     spare, nor to any place but that of `index`.
 //! E3. What changes is announced by `version` before: whoever finds the version unchanged behind the words has read them
@@ -79,7 +81,8 @@ impl Default for Journal {
 /// The elements of an array: a view of words in a segment and of the journal beside them.
 ///
 /// Loads need nothing. Stores are for the holder of a lock that the array's users agree on: of two that store at once, one
-/// may undo the other. Whatever the words are, no operation is undefined.
+/// may undo the other, unless they store different narrow elements and say by [`Elements::alone`] which are their own.
+/// Whatever the words are, no operation is undefined.
 ///
 /// ```
 /// use polyproc_sys::atomic::AtomicU64;
@@ -98,6 +101,8 @@ pub struct Elements<'a> {
     len: usize,
     /// Bytes of an element in the segment: 1, 2, 4, or a multiple of 8.
     stride: usize,
+    /// The elements that nobody but the user of this view stores: first, and behind the last.
+    alone: (usize, usize),
 }
 
 impl<'a> Elements<'a> {
@@ -146,7 +151,33 @@ impl<'a> Elements<'a> {
     #[inline]
     pub fn new(journal: &'a Journal, words: &'a [AtomicU64], len: usize, stride: usize) -> Option<Self> {
         let whole = stride > 0 && Self::stride(stride) == stride;
-        (whole && Self::words(len, stride) == Some(words.len())).then_some(Self { journal, words, len, stride })
+        (whole && Self::words(len, stride) == Some(words.len())).then_some(Self {
+            journal,
+            words,
+            len,
+            stride,
+            alone: (0, len),
+        })
+    }
+
+    /// The view of one who shares the array with others that store at the same time: nobody else stores the elements of
+    /// `range`, nor does he store those that others do. It concerns narrow elements, of which several lie in a word.
+    ///
+    /// ```
+    /// use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
+    /// use polyproc_values::raw::{Elements, Journal};
+    /// let (journal, words) = (Journal::new(), [AtomicU64::new(0)]);
+    /// let half = |range| Elements::new(&journal, &words, 8, 1).unwrap().alone(range);
+    /// std::thread::scope(|s| {
+    ///     s.spawn(|| half(0..4).store_many(0..4, |_| 1));
+    ///     s.spawn(|| half(4..8).store_many(4..8, |_| 2));
+    /// });
+    /// assert_eq!(words[0].load(Relaxed), 0x0202_0202_0101_0101);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn alone(self, range: Range<usize>) -> Self {
+        Self { alone: (range.start, range.end), ..self }
     }
 
     /// Whether an element lies in one word.
@@ -155,13 +186,19 @@ impl<'a> Elements<'a> {
         self.stride <= 8
     }
 
-    /// The word in which a narrow element lies, and how far up.
+    /// The logarithm of how many narrow elements lie in a word.
     #[inline]
-    fn bits(&self, i: usize) -> (&'a AtomicU64, u32) {
-        let per = 8 / self.stride;
-        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-        let shift = (i % per * self.stride * 8) as u32;
-        (&self.words[i / per], shift)
+    fn per(&self) -> u32 {
+        3 - self.stride.trailing_zeros().min(3)
+    }
+
+    /// How far up narrow element `i` lies in its word.
+    #[inline]
+    fn shift(&self, i: usize) -> u32 {
+        let per = self.per();
+        #[expect(clippy::cast_possible_truncation, reason = "below 8")]
+        let i = (i & ((1 << per) - 1)) as u32;
+        i << (6 - per)
     }
 
     /// The bits of a narrow element at the lower end of a word.
@@ -200,8 +237,8 @@ impl<'a> Elements<'a> {
     pub fn load(&self, i: usize, mut put: impl FnMut(usize, u64)) {
         assert!(i < self.len, "index {i} is out of bounds: there are {} elements", self.len);
         if self.is_narrow() {
-            let (word, shift) = self.bits(i);
-            return put(0, word.load(Acquire) >> shift); // SYNC(A1)
+            let word = &self.words[i >> self.per()];
+            return put(0, word.load(Acquire) >> self.shift(i)); // SYNC(A1)
         }
         let Journal { version, index } = self.journal;
         loop {
@@ -237,9 +274,22 @@ impl<'a> Elements<'a> {
         self.each_word(range, |word, elements| {
             let bits = word.load(Acquire); // SYNC(A1)
             for i in elements {
-                put(i, bits >> self.bits(i).1);
+                put(i, bits >> self.shift(i));
             }
         });
+    }
+
+    /// The words that narrow elements of a range fill, the elements before them, and those behind them.
+    ///
+    /// # Panics
+    /// If there are no such elements, or they are wide.
+    #[inline]
+    pub(crate) fn whole_words(&self, range: Range<usize>) -> (Range<usize>, &'a [AtomicU64], Range<usize>) {
+        assert!(self.is_narrow() && range.end <= self.len, "the range was checked, and the stride");
+        let first = (range.start + (1 << self.per()) - 1) >> self.per();
+        let last = range.end >> self.per();
+        let Some(words) = self.words.get(first..last) else { return (range.clone(), &[], range.end..range.end) };
+        (range.start..first << self.per(), words, last << self.per()..range.end)
     }
 
     /// Stores the words that `get` gives, by their numbers, as element `i`. For the lock's holder alone.
@@ -254,7 +304,8 @@ impl<'a> Elements<'a> {
     pub fn store(&self, i: usize, mut get: impl FnMut(usize) -> u64) {
         assert!(i < self.len, "index {i} is out of bounds: there are {} elements", self.len);
         if self.is_narrow() {
-            return self.store_many(i..i + 1, |_| get(0));
+            let (word, shift) = (&self.words[i >> self.per()], self.shift(i));
+            return self.store_in(word, i, (get(0) & self.mask()) << shift, self.mask() << shift);
         }
         let Journal { version, index } = self.journal;
         let even = version.load(Relaxed); // nobody else writes it (E1)
@@ -283,13 +334,77 @@ impl<'a> Elements<'a> {
     #[inline]
     pub fn store_many(&self, range: Range<usize>, mut get: impl FnMut(usize) -> u64) {
         self.each_word(range, |word, elements| {
-            let mut bits = word.load(Relaxed); // nobody else writes it (E1)
+            let at = elements.start;
+            let (mut bits, mut covered) = (0, 0);
             for i in elements {
-                let shift = self.bits(i).1;
-                bits = (bits & !(self.mask() << shift)) | (get(i) & self.mask()) << shift;
+                let shift = self.shift(i);
+                bits |= (get(i) & self.mask()) << shift;
+                covered |= self.mask() << shift;
             }
-            word.store(bits, Release); // SYNC(A1)
+            self.store_in(word, at, bits, covered);
         });
+    }
+
+    /// Stores the elements that `covered` covers of the word in which narrow element `i` lies.
+    #[inline]
+    fn store_in(&self, word: &AtomicU64, i: usize, bits: u64, covered: u64) {
+        if covered == u64::MAX {
+            word.store(bits, Release); // SYNC(A1): no element of another is in it
+        } else if self.is_alone(i) {
+            let others = word.load(Relaxed) & !covered; // nobody else writes it (E1)
+            word.store(others | bits, Release); // SYNC(A1)
+        } else {
+            Self::store_part(word, bits, covered);
+        }
+    }
+
+    /// Stores elements from number `start` on, given by the bytes that they take; of narrow elements only. For the lock's
+    /// holder alone.
+    ///
+    /// # Panics
+    /// If there are no such elements, or they are wide.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
+    /// use polyproc_values::raw::{Elements, Journal};
+    /// let (journal, words) = (Journal::new(), [0, 0].map(AtomicU64::new));
+    /// Elements::new(&journal, &words, 8, 2).unwrap().store_bytes(3, &[1, 0, 2, 0, 3, 0, 4, 0, 5, 0]);
+    /// assert_eq!(words.map(|w| w.load(Relaxed)), [0x0001_0000_0000_0000, 0x0005_0004_0003_0002]);
+    /// ```
+    #[inline]
+    pub fn store_bytes(&self, start: usize, bytes: &[u8]) {
+        let per = 1 << self.per();
+        let end = start.saturating_add(bytes.len() / self.stride);
+        let one = |i: usize| {
+            let mut word = [0; 8];
+            word[..self.stride].copy_from_slice(&bytes[(i - start) * self.stride..][..self.stride]);
+            u64::from_le_bytes(word)
+        };
+        let whole = start.next_multiple_of(per).min(end);
+        self.store_many(start..whole, one);
+        let (eights, _) = bytes[(whole - start) * self.stride..].as_chunks::<8>();
+        for (word, eight) in self.words[whole >> self.per()..].iter().zip(eights) {
+            word.store(u64::from_le_bytes(*eight), Release); // SYNC(A1): no element of another is in it
+        }
+        self.store_many(whole + eights.len() * per..end, one);
+    }
+
+    /// Whether nobody else stores elements of the word in which narrow element `i` lies.
+    #[inline]
+    fn is_alone(&self, i: usize) -> bool {
+        let per = 1 << self.per();
+        let first = i & !(per - 1);
+        self.alone.0 <= first && (first + per).min(self.len) <= self.alone.1
+    }
+
+    /// Stores the elements of a word that `covered` covers, while others may store others of them.
+    #[inline]
+    fn store_part(word: &AtomicU64, bits: u64, covered: u64) {
+        let mut seen = word.load(Relaxed);
+        while let Err(now) = word.compare_exchange_weak(seen, seen & !covered | bits, Release, Relaxed) {
+            seen = now; // SYNC(A1)
+        }
     }
 
     /// Finishes what a dead holder had under way; the first thing that the next one does. For the lock's holder alone.
@@ -325,12 +440,13 @@ impl<'a> Elements<'a> {
     fn each_word(&self, range: Range<usize>, mut f: impl FnMut(&AtomicU64, Range<usize>)) {
         assert!(self.is_narrow(), "wide elements are loaded and stored one by one");
         assert!(range.end <= self.len, "range {range:?} is out of bounds: there are {} elements", self.len);
-        let per = 8 / self.stride;
-        let mut i = range.start;
-        while i < range.end {
-            let next = range.end.min((i / per + 1) * per);
-            f(&self.words[i / per], i..next);
-            i = next;
+        if range.is_empty() {
+            return;
+        }
+        let (first, last) = (range.start >> self.per(), (range.end - 1) >> self.per());
+        for (k, word) in (first..).zip(&self.words[first..=last]) {
+            let (start, end) = (k << self.per(), (k + 1) << self.per());
+            f(word, range.start.max(start)..range.end.min(end));
         }
     }
 }

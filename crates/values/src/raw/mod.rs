@@ -2,8 +2,11 @@
 
 #[cfg(not(polyproc_loom))]
 pub(crate) mod array;
+pub mod claim;
+pub(crate) mod copies;
 pub mod elements;
 pub mod value;
 
+pub use claim::RawClaim;
 pub use elements::{Elements, Journal};
 pub use value::RawValue;

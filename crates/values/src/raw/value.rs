@@ -1,48 +1,11 @@
 //! The bytes of a value: a lock for its writers, two copies of it, and the word that says which of them counts.
 //!
-//! # State
-//! | `selector`, bits | name | meaning | left by |
-//! |---|---|---|---|
-//! | 0..48 | version | copy `version % 2` is the value; the other one is anything | the lock's holder: + 1 |
-//! | 48..64 | label | a number for the type of the value | never |
-//!
-//! # Transitions
-//! ```text
-//! write    (holder) the other copy = new value, word by word; version += 1: from here on it is the value
-//! read     version; the words of its copy; version again: if it is the same, the words are whole, else once more
-//! ```
-//!
-//! # Invariants
-//! V1. Only the lock's holder writes, and only to the copy that is not the value.
-//! V2. A copy that becomes the value was written as a whole by the holder of that moment: a dead one's leavings in it are
-//!     written over.
-//! V3. A copy is written over only after the version has moved on from it: whoever finds the version unchanged behind
-//!     the words has read them before that.
-//!
-//! # Memory ordering
-//! R1. The release store of the version pairs with the acquire load in `read`: a reader of the new value sees its words, and
-//!     what the writer did before.
-//! R2. The release fence before the words are written pairs with the acquire fence after they are read: a reader that met
-//!     one word of a newer value sees the version that made its copy the other one (V3), by this thread or, through the
-//!     lock, by an earlier holder.
-//!
-//! # If a process dies
-//! A writer before the store of the version: the old value counts. After it: the new one. In both cases the kernel frees the
-//! lock ([`RawLock`]). A reader leaves nothing. Readers look at no lock: nobody's death or stop holds them up; only a writer
-//! that publishes in the middle of a read makes it begin again.
-//!
-//! # Sources
-//! Lamport's two copies with a version. Why not a seqlock: its readers wait for a writer that died, and find half a value.
+//! The protocol of the copies and the selector, with what becomes of it when a process dies, is in `copies.rs`; the
+//! selector's label is a number for the type of the value.
 
+use super::copies::{Copies, LABEL_SHIFT};
 use polyproc_sync::raw::RawLock;
-use polyproc_sys::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-    fence,
-};
-
-const LABEL_SHIFT: u32 = 48;
-const VERSION: u64 = (1 << LABEL_SHIFT) - 1;
+use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The bytes of a value: 48, and two copies of its words behind them. Zeroed bytes are the value of zeros, and a free lock.
 ///
@@ -71,7 +34,7 @@ const VERSION: u64 = (1 << LABEL_SHIFT) - 1;
 #[repr(C)]
 pub struct RawValue<W: ?Sized = [AtomicU64]> {
     lock: RawLock,
-    /// See `# State`.
+    /// See `copies.rs`.
     selector: AtomicU64,
     /// Copy 0, then copy 1.
     copies: W,
@@ -175,14 +138,8 @@ impl RawValue {
     /// value.read(|_, word| assert_eq!(word, 5));
     /// ```
     #[inline]
-    pub fn write(&self, mut get: impl FnMut(usize) -> u64) {
-        let selector = self.selector.load(Relaxed); // nobody else writes it (V1)
-        let next = (selector & !VERSION) | (selector.wrapping_add(1) & VERSION);
-        fence(Release); // SYNC(R2)
-        for (i, word) in self.copy(next).iter().enumerate() {
-            word.store(get(i), Relaxed); // V2: all of them
-        }
-        self.selector.store(next, Release); // SYNC(R1)
+    pub fn write(&self, get: impl FnMut(usize) -> u64) {
+        Copies::new(&self.selector, &self.copies).write(usize::MAX, get);
     }
 
     /// Reads the value: hands its words, by their numbers, to `put`. If a writer publishes another value meanwhile, it
@@ -197,23 +154,8 @@ impl RawValue {
     /// ```
     #[inline]
     pub fn read(&self, mut put: impl FnMut(usize, u64)) {
-        loop {
-            let before = self.selector.load(Acquire); // SYNC(R1)
-            for (i, word) in self.copy(before).iter().enumerate() {
-                put(i, word.load(Relaxed));
-            }
-            fence(Acquire); // SYNC(R2)
-            if self.selector.load(Relaxed) == before {
-                return; // V3
-            }
-            core::hint::spin_loop();
-        }
-    }
-
-    #[inline]
-    fn copy(&self, selector: u64) -> &[AtomicU64] {
-        let (zero, one) = self.copies.split_at(self.copies.len() / 2);
-        if selector & 1 == 0 { zero } else { one }
+        Copies::new(&self.selector, &self.copies)
+            .read(|words| words.iter().enumerate().for_each(|(i, word)| put(i, word.load(Relaxed))));
     }
 }
 
