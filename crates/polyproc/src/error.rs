@@ -5,7 +5,7 @@ use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
 use polyproc_shm::{MessageError, SegmentError, ShmError};
 use polyproc_sync::{AcquireError, LockError, TooManyPermits};
-use polyproc_values::{ClaimError, CutError, ValueError};
+use polyproc_values::{ClaimError, CutError, PyListError, TooLong, ValueError};
 
 /// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
 ///
@@ -44,6 +44,12 @@ pub enum Error {
     /// A chunk of an array that was not claimed.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// An item that was not stored in a list.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// A list of CPython's.
+    #[error(transparent)]
+    PyList(#[from] PyListError),
     /// A permit of a semaphore that was not got.
     #[error(transparent)]
     Acquire(#[from] AcquireError),

@@ -17,7 +17,8 @@ pub use polyproc_shm::{
 pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{
-    Array, ArrayGuard, ChunkGuard, Chunks, ClaimError, CutError, Integer, Logic, Plain, Value, ValueError, ValueGuard,
+    Array, ArrayGuard, ChunkGuard, Chunks, ClaimError, CutError, Integer, Item, Logic, Plain, PyList, PyListError,
+    Region, ShareableList, TooLong, Value, ValueError, ValueGuard,
 };
 
 /// The parts for whoever builds a pool, a queue or a lock of his own.

@@ -57,6 +57,22 @@ use std::sync::Arc;
 /// assert_eq!(squares.to_vec(), [42, 1, 40]);
 /// # Ok::<(), polyproc_values::ShmError>(())
 /// ```
+///
+/// What contains an address cannot be shared, nor can arrays of what has bytes that are no value:
+///
+/// ```compile_fail,E0277
+/// let names = polyproc_values::Array::new(3, String::new()); // `String` cannot lie in shared memory as its bytes
+/// ```
+/// ```compile_fail,E0277
+/// let lists = polyproc_values::Array::new(3, Vec::<u8>::new()); // nor can `Vec<u8>`: use an Array of bytes, or a Queue
+/// ```
+/// ```compile_fail,E0277
+/// let flags = polyproc_values::Array::new(3, [true; 8]); // nor `[bool; 8]`: use `u8`
+/// ```
+/// ```compile_fail,E0277
+/// struct Pair(u32, u32); // lacks bytemuck's derives
+/// let pairs = polyproc_values::Array::new(3, Pair(1, 2));
+/// ```
 pub struct Array<T: Plain> {
     /// Released by [`kept::release`].
     object: ManuallyDrop<Arc<Object>>,

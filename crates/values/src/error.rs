@@ -85,3 +85,26 @@ pub enum ClaimError {
     #[error(transparent)]
     Shm(#[from] ShmError),
 }
+
+/// Why an item was not stored in a list.
+///
+/// ```
+/// use polyproc_values::{ShareableList, TooLong};
+/// let error = ShareableList::new(["ant"])?.set(0, "elephant's").unwrap_err();
+/// assert_eq!(error, TooLong { index: 0, len: 10, room: 8 });
+/// assert_eq!(error.to_string(), "an item of 10 bytes is too long for slot 0: it has room for 8, \
+///     make the list with a longer item there");
+/// # Ok::<(), polyproc_values::ShmError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an item of {len} bytes is too long for slot {index}: it has room for {room}, make the list with a longer item there"
+)]
+pub struct TooLong {
+    /// The number of the slot.
+    pub index: usize,
+    /// The bytes of the item.
+    pub len: usize,
+    /// The bytes that it may have.
+    pub room: usize,
+}

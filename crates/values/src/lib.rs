@@ -21,7 +21,13 @@ mod fetch;
 #[cfg(not(polyproc_loom))]
 mod held;
 #[cfg(not(polyproc_loom))]
+mod item;
+#[cfg(not(polyproc_loom))]
+mod list;
+#[cfg(not(polyproc_loom))]
 mod plain;
+#[cfg(not(polyproc_loom))]
+mod py_list;
 #[cfg(not(polyproc_loom))]
 mod range;
 pub mod raw;
@@ -37,9 +43,13 @@ pub use array_guard::ArrayGuard;
 #[cfg(not(polyproc_loom))]
 pub use chunks::{ChunkGuard, Chunks};
 #[cfg(not(polyproc_loom))]
-pub use error::{ClaimError, CutError, ValueError};
+pub use error::{ClaimError, CutError, TooLong, ValueError};
 #[cfg(not(polyproc_loom))]
 pub use fetch::{Integer, Logic};
+#[cfg(not(polyproc_loom))]
+pub use item::Item;
+#[cfg(not(polyproc_loom))]
+pub use list::ShareableList;
 #[cfg(not(polyproc_loom))]
 pub use plain::Plain;
 #[cfg(not(polyproc_loom))]
@@ -48,6 +58,8 @@ pub use polyproc_shm::ShmError;
 pub use polyproc_sync::LockError;
 #[cfg(not(polyproc_loom))]
 pub use polyproc_sys::Deadline;
+#[cfg(not(polyproc_loom))]
+pub use py_list::{PyList, PyListError, Region};
 #[cfg(not(polyproc_loom))]
 pub use value::Value;
 #[cfg(not(polyproc_loom))]

@@ -25,6 +25,8 @@ fn main() -> std::process::ExitCode {
         ("a_repairer_of_a_wide_element_dies", tests::a_repairer_of_a_wide_element_dies),
         ("a_writer_of_many_elements_dies", tests::a_writer_of_many_elements_dies),
         ("a_guard_of_an_array_dies", tests::a_guard_of_an_array_dies),
+        ("a_setter_of_an_item_dies", tests::a_setter_of_an_item_dies),
+        ("a_maker_of_a_list_dies", tests::a_maker_of_a_list_dies),
         ("a_maker_of_an_array_dies", tests::a_maker_of_an_array_dies),
         ("a_dropper_of_an_array_dies", tests::a_dropper_of_an_array_dies),
         ("a_forked_child_has_no_guard", tests::a_forked_child_has_no_guard),
@@ -37,7 +39,7 @@ mod tests {
     use polyproc_sync::Lock;
     use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
     use polyproc_testing::{KillReport, Scenario, Survivor, kill_at_every_instruction, watchdog_single_threaded};
-    use polyproc_values::{Array, Chunks, Value, ValueGuard};
+    use polyproc_values::{Array, Chunks, Item, ShareableList, Value, ValueGuard};
     use std::cell::RefCell;
     use std::time::Duration;
 
@@ -417,6 +419,47 @@ mod tests {
         assert!(!family.reap().skipped);
         let stats = family.stats();
         [stats.blocks(Kind::Array), stats.blocks(Kind::Data)]
+    }
+
+    /// A text becomes a longer one of bytes: length, type and content change together.
+    pub(super) fn a_setter_of_an_item_dies() {
+        let fresh =
+            || ShareableList::new([Item::from("x".repeat(30)), Item::from("the old one"), Item::from(7)]).unwrap();
+        let new = || Item::from(vec![0; 15]);
+        watchdog_single_threaded("a_setter_of_an_item_dies", LONG, || {
+            let report = kill_at_every_instruction(Scenario {
+                name: "set of an item of 15 bytes",
+                setup: &mut || fresh(),
+                prepare: &|_| fresh().set(1, new()).unwrap(),
+                victim: &|list| list.set(1, new()).unwrap(),
+                wake: None,
+                check: &mut |list, _| {
+                    let now = list.get(1);
+                    assert!(now == new() || now == Item::from("the old one"), "{now:?}");
+                    assert_eq!((list.get(0), list.get(2)), (Item::from("x".repeat(30)), Item::from(7)));
+                    list.set(1, "another").unwrap(); // nobody living holds the lock
+                    assert_eq!(list.get(1), Item::from("another"));
+                    if now == new() { "new" } else { "old" }.to_owned()
+                },
+            });
+            assert!(report.points > 100 && report.count("old") > 0 && report.count("new") > 0, "{report}");
+        });
+    }
+
+    pub(super) fn a_maker_of_a_list_dies() {
+        watchdog_single_threaded("a_maker_of_a_list_dies", LONG, || {
+            kill_at_every_instruction(Scenario {
+                name: "make and drop a list",
+                setup: &mut || (),
+                prepare: &|()| drop(ShareableList::new([1, 2]).unwrap()),
+                victim: &|()| drop(ShareableList::new([1, 2]).unwrap()),
+                wake: None,
+                check: &mut |(), _| {
+                    assert_eq!(bury(), [0, 0]);
+                    "came back".to_owned()
+                },
+            });
+        });
     }
 
     pub(super) fn a_maker_of_an_array_dies() {
