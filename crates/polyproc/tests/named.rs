@@ -1,6 +1,8 @@
 //! Objects with names between programs without kinship: strangers find, use and leave them, and are killed meanwhile.
 
-use polyproc::{GetError, Lock, Name, Place, Process, Queue, SegmentError, Semaphore, gc};
+use polyproc::{
+    Array, GetError, Item, Lock, Name, Place, Process, Queue, SegmentError, Semaphore, ShareableList, Value, gc,
+};
 use polyproc_testing::{reexec, watchdog};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -256,6 +258,50 @@ fn handles_with_names_travel() {
         drop(q);
         assert!(handles.get().unwrap_err().to_string().contains("segment \"q\""), "nobody holds it any more");
     });
+}
+
+/// Whatever the stranger was at when it died, what it shares is whole.
+#[test]
+fn values_of_a_killed_stranger_are_whole() {
+    watchdog(LONG, || {
+        let temp = Temp::new("values");
+        let value = Value::create(temp.0.name("v"), [0_u64; 3]).unwrap();
+        let array = Array::create(temp.0.name("a"), 10, [0_u64; 3]).unwrap();
+        let list = ShareableList::create(temp.0.name("l"), [Item::from("00000000000000000000"), Item::None]).unwrap();
+        for round in 1..6 {
+            let stranger = temp.stranger("stranger_counts");
+            while value.get()[0] < 100 * round {
+                std::hint::spin_loop();
+            }
+            stranger.kill();
+            let is_whole = |v: [u64; 3]| assert_eq!(v, [v[0], v[0] + 1, v[0] + 2]);
+            value.update(|v| is_whole(*v));
+            let guard = array.lock();
+            guard.iter().filter(|v| *v != [0; 3]).for_each(is_whole);
+            let Item::Str(text) = list.get(0) else { panic!("a text") };
+            assert!(text.bytes().all(|b| b == text.as_bytes()[0]) && text.len() == 20, "{text}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "run by values_of_a_killed_stranger_are_whole"]
+fn stranger_counts() {
+    let (Some(v), Some(a), Some(l)) = (theirs("v"), theirs("a"), theirs("l")) else { return };
+    let (value, array) = (Value::<[u64; 3]>::open(v).unwrap(), Array::<[u64; 3]>::open(a).unwrap());
+    let list = ShareableList::open(l).unwrap();
+    println!("ready");
+    let chunks = array.chunks(5).unwrap();
+    loop {
+        let n = value.update(|v| {
+            *v = [v[0] + 1, v[0] + 2, v[0] + 3];
+            v[0]
+        });
+        let chunk = chunks.claim(usize::from(n % 2 == 0)).unwrap();
+        chunk.set(n as usize % 5, [n, n + 1, n + 2]);
+        drop(chunk);
+        list.set(0, format!("{}", n % 10).repeat(20)).unwrap();
+    }
 }
 
 /// Descriptors and memory go with the last handle.

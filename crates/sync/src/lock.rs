@@ -279,12 +279,12 @@ pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
     LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
 }
 
-/// The bytes of a lock, for values that are bound to it, and where they lie in the family's memory.
+/// The bytes of a lock, for values that are bound to it, and a number for where they lie, in which family's memory.
 #[doc(hidden)]
 #[must_use]
 #[inline]
 pub fn raw_of(lock: &Lock) -> (&'static RawLock, u64) {
-    (lock.raw, lock.object.offset())
+    (lock.raw, lock.object.offset() ^ lock.object.family().id())
 }
 
 /// The bytes of the lock that a guard holds, and whether its last holder died; `None` in a forked child that inherited it.

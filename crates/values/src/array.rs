@@ -1,7 +1,5 @@
 //! The handle of an array; the bytes are [`RawArray`] and [`Elements`](crate::raw::Elements).
 
-use crate::array_message::kind;
-use crate::contents;
 use crate::held::Held;
 use crate::plain::{Bits, Plain, word_of};
 use crate::range;
@@ -10,7 +8,7 @@ use crate::raw::array::{Parts, RawArray};
 use bytemuck::Zeroable;
 use core::mem::ManuallyDrop;
 use core::ops::{Range, RangeBounds};
-use polyproc_shm::{Family, Kind, Object, ShmError};
+use polyproc_shm::{Family, Object, ShmError};
 use polyproc_sync::{Lock, kept};
 use polyproc_sys::atomic::Ordering::Acquire;
 use std::sync::Arc;
@@ -170,17 +168,11 @@ impl<T: Plain> Array<T> {
     }
 
     fn build(len: usize, lock: Option<Lock>, first: Option<T>, get: impl FnMut(usize) -> T) -> Result<Self, ShmError> {
-        contents::register_array();
         let family = Family::get()?;
-        let bytes = Elements::words(len, Self::STRIDE).and_then(|n| (n as u64).checked_mul(8)).unwrap_or(u64::MAX);
-        let data = family.alloc(bytes, Kind::Data)?;
-        let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
+        let object = Self::make(family, len, lock.as_ref(), get)?;
         let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
-        raw.describe(len as u64, kind::<T>(lock.as_ref()), data.into_ref()); // the object's from here on
         let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
-        let this = Self::of(Arc::new(object), lock, parts, first);
-        this.store_range(&this.elements(), 0..len, get);
-        Ok(this)
+        Ok(Self::of(Arc::new(object), lock, parts, first))
     }
 
     pub(crate) fn of(object: Arc<Object>, lock: Option<Lock>, parts: Parts, first: Option<T>) -> Self {
@@ -297,7 +289,7 @@ impl<T: Plain> Array<T> {
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
         let range = self.range(range);
         let held = self.briefly();
-        self.store_range(&self.elements_of(&held), range, |_| value);
+        Self::store_range(&self.elements_of(&held), range, |_| value);
     }
 
     /// Reads the elements one after the other, each as it is at its moment.
@@ -431,7 +423,7 @@ impl<T: Plain> Array<T> {
 
     /// By who may store to these elements.
     #[inline]
-    pub(crate) fn store_range(&self, to: &Elements<'_>, range: Range<usize>, mut get: impl FnMut(usize) -> T) {
+    pub(crate) fn store_range(to: &Elements<'_>, range: Range<usize>, mut get: impl FnMut(usize) -> T) {
         if Self::STRIDE > 8 {
             return range.for_each(|i| {
                 let value = get(i);
@@ -448,7 +440,7 @@ impl<T: Plain> Array<T> {
             return to.store_bytes(range.start, bytemuck::cast_slice(from));
         }
         let start = range.start;
-        self.store_range(to, range, |i| from[i - start]);
+        Self::store_range(to, range, |i| from[i - start]);
     }
 
     /// The numbers of a range.

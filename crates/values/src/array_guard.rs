@@ -155,7 +155,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
         let range = self.array.range(range);
         self.held.assert_mine();
-        self.array.store_range(&self.array.elements_of(&self.held), range, |_| value);
+        Array::<T>::store_range(&self.array.elements_of(&self.held), range, |_| value);
     }
 
     /// Reads the elements one after the other.

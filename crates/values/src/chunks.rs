@@ -7,7 +7,7 @@ use crate::plain::{Plain, word_of};
 use crate::range::checked;
 use crate::raw::{Elements, RawClaim};
 use core::ops::{Range, RangeBounds};
-use polyproc_shm::{Family, Kind, Participant};
+use polyproc_shm::{Kind, Participant};
 use polyproc_sys::robust::Thread;
 
 /// An array cut into chunks of elements, each of which one thread claims and writes while others write other ones: without
@@ -73,7 +73,7 @@ impl<T: Plain> Array<T> {
     #[track_caller]
     pub fn chunks(&self, n: usize) -> Result<Chunks<T>, CutError> {
         assert!(n > 0, "a chunk has at least one element");
-        let family = Family::get()?;
+        let family = self.object().family();
         if self.parts().raw.cut() == 0 {
             let _held = self.briefly();
             if self.parts().raw.cut() == 0 {
@@ -169,7 +169,7 @@ impl<T: Plain> Chunks<T> {
     #[track_caller]
     pub fn claim(&self, i: usize) -> Result<ChunkGuard<'_, T>, ClaimError> {
         let range = self.range(i);
-        let family = Family::get()?;
+        let family = self.array.object().family();
         let me = family.participant()?.to_word();
         let dead = |owner| !family.is_alive(Participant::from_word(owner));
         match self.claims[i].claim(me, dead) {
@@ -348,7 +348,7 @@ impl<T: Plain> ChunkGuard<'_, T> {
     /// ```
     #[track_caller]
     pub fn fill(&self, range: impl RangeBounds<usize>, value: T) {
-        self.store(self.at(range), |to, range| self.chunks.array.store_range(to, range, |_| value));
+        self.store(self.at(range), |to, range| Array::<T>::store_range(to, range, |_| value));
     }
 
     /// The numbers in the array of a range of the chunk.

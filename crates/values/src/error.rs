@@ -1,6 +1,6 @@
 //! What can go wrong with a value.
 
-use polyproc_shm::ShmError;
+use polyproc_shm::{SegmentError, ShmError};
 
 /// What a handle says whose object makes no sense.
 pub(crate) const SCRIBBLED: &str = "it was written over by a process that writes where it should not";
@@ -25,6 +25,9 @@ pub enum ValueError {
     /// The family has no memory left, or this process has not joined it.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// The name is taken, or there is none; or it cannot be used.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
 }
 
 /// Why an array was not cut into chunks.

@@ -9,6 +9,8 @@ mod array_lock;
 #[cfg(not(polyproc_loom))]
 mod array_message;
 #[cfg(not(polyproc_loom))]
+mod array_object;
+#[cfg(not(polyproc_loom))]
 mod bound;
 #[cfg(not(polyproc_loom))]
 mod chunks;
@@ -24,6 +26,8 @@ mod held;
 mod item;
 #[cfg(not(polyproc_loom))]
 mod list;
+#[cfg(not(polyproc_loom))]
+mod named;
 #[cfg(not(polyproc_loom))]
 mod plain;
 #[cfg(not(polyproc_loom))]
@@ -53,7 +57,7 @@ pub use list::ShareableList;
 #[cfg(not(polyproc_loom))]
 pub use plain::Plain;
 #[cfg(not(polyproc_loom))]
-pub use polyproc_shm::ShmError;
+pub use polyproc_shm::{Name, Place, SegmentError, ShmError};
 #[cfg(not(polyproc_loom))]
 pub use polyproc_sync::LockError;
 #[cfg(not(polyproc_loom))]

@@ -52,7 +52,7 @@ pub struct ShareableList {
 }
 
 /// In place of the type of an array's elements.
-const LIST: u64 = u64::from_le_bytes(*b"pp list1");
+pub(crate) const LIST: u64 = u64::from_le_bytes(*b"pp list1");
 
 impl ShareableList {
     /// A list with the items that the iterator gives, each in a slot of its [`room`](Item::room).
@@ -68,25 +68,17 @@ impl ShareableList {
     /// # Ok::<(), polyproc_values::ShmError>(())
     /// ```
     pub fn new<I: Into<Item>>(items: impl IntoIterator<Item = I>) -> Result<Self, ShmError> {
-        contents::register_array();
-        let family = Family::get()?;
         let items: Vec<Item> = items.into_iter().map(Into::into).collect();
-        let rooms: Vec<usize> = items.iter().map(Item::room).collect();
-        let bytes = words_for(&rooms).and_then(|n| (n as u64).checked_mul(8)).unwrap_or(u64::MAX);
-        let data = family.alloc(bytes, Kind::Data)?;
-        // SAFETY: a block that this process alone owns, of at least so many bytes.
-        unsafe { data.as_ptr().write_bytes(0, usize::try_from(bytes).unwrap_or(0)) };
-        let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
-        let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
-        raw.describe(bytes / 8, LIST, data.into_ref()); // the object's from here on
-        let parts = raw.parts(family, 8)?.expect("the list was described just now");
-        Slots::describe(parts.words, &rooms);
-        let slots = Slots::new(parts.words).expect("the slots were described just now");
-        for (i, item) in items.iter().enumerate() {
-            let (tag, bytes) = item.encode();
-            slots.write(i, tag, &bytes); // nobody else knows the list
-        }
-        Ok(Self { object: ManuallyDrop::new(Arc::new(object)), parts, slots })
+        let object = make(Family::get()?, &items)?;
+        Ok(Self::of(Arc::new(object)).expect("the list was described just now"))
+    }
+
+    /// The list in an object; `None` if there is none, or it was damaged.
+    pub(crate) fn of(object: Arc<Object>) -> Option<Self> {
+        let raw = RawArray::at(object.family(), object.offset()).ok().flatten().filter(|raw| raw.kind() == LIST)?;
+        let parts = raw.parts(object.family(), 8).ok().flatten()?;
+        let slots = Slots::new(parts.words)?;
+        Some(Self { object: ManuallyDrop::new(object), parts, slots })
     }
 
     /// How many items it has, for ever.
@@ -263,6 +255,27 @@ impl core::fmt::Debug for ShareableList {
     }
 }
 
+/// A fresh object with the items.
+pub(crate) fn make(family: &'static Family, items: &[Item]) -> Result<Object, ShmError> {
+    contents::register_array();
+    let rooms: Vec<usize> = items.iter().map(Item::room).collect();
+    let bytes = words_for(&rooms).and_then(|n| (n as u64).checked_mul(8)).unwrap_or(u64::MAX);
+    let data = family.alloc(bytes, Kind::Data)?;
+    // SAFETY: a block that this process alone owns, of at least so many bytes.
+    unsafe { data.as_ptr().write_bytes(0, usize::try_from(bytes).unwrap_or(0)) };
+    let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
+    let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
+    raw.describe(bytes / 8, LIST, data.into_ref()); // the object's from here on
+    let parts = raw.parts(family, 8)?.expect("the list was described just now");
+    Slots::describe(parts.words, &rooms);
+    let slots = Slots::new(parts.words).expect("the slots were described just now");
+    for (i, item) in items.iter().enumerate() {
+        let (tag, bytes) = item.encode();
+        slots.write(i, tag, &bytes); // nobody else knows the list
+    }
+    Ok(object)
+}
+
 impl Serialize for ShareableList {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         message::serialize_handle(&self.object, serializer)
@@ -273,13 +286,6 @@ impl<'de> Deserialize<'de> for ShareableList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         contents::register_array();
         let object = message::deserialize_handle(Kind::Array, size_of::<RawArray>() as u64, deserializer)?;
-        let scribbled = || message::refuse_handle::<Self, _>(SCRIBBLED);
-        let raw = RawArray::at(object.family(), object.offset()).ok().flatten().ok_or_else(scribbled)?;
-        if raw.kind() != LIST {
-            return Err(message::refuse_handle::<Self, _>("it is an array"));
-        }
-        let parts = raw.parts(object.family(), 8).ok().flatten().ok_or_else(scribbled)?;
-        let slots = Slots::new(parts.words).ok_or_else(scribbled)?;
-        Ok(Self { object: ManuallyDrop::new(object), parts, slots })
+        Self::of(object).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))
     }
 }

@@ -8,7 +8,7 @@ use crate::raw::RawValue;
 use crate::value_guard::ValueGuard;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
-use polyproc_shm::{Family, Kind, Object, message};
+use polyproc_shm::{Family, Kind, Object, ShmError, message};
 use polyproc_sync::lock::raw_of;
 use polyproc_sync::raw::RawLock;
 use polyproc_sync::{Lock, LockError, LockGuard, kept};
@@ -113,14 +113,13 @@ impl<T: Plain> Value<T> {
     }
 
     fn build(value: T, lock: Option<Lock>) -> Result<Self, ValueError> {
-        if words::<T>() > MOST {
-            return Err(ValueError::TooLarge { size: size_of::<T>() });
-        }
-        // The lock in fresh memory of this kind is zero: free.
-        let object = Object::create(Family::get()?, size::<T>(), Kind::Value)?;
-        let this = Self { object: ManuallyDrop::new(Arc::new(object)), lock, first: value };
-        this.raw().describe(label::<T>(this.lock.as_ref()), |i| word_of(&value, i));
-        Ok(this)
+        check_size::<T>()?;
+        let object = make(Family::get()?, value, lock.as_ref())?;
+        Ok(Self::of(Arc::new(object), lock, value))
+    }
+
+    pub(crate) fn of(object: Arc<Object>, lock: Option<Lock>, first: T) -> Self {
+        Self { object: ManuallyDrop::new(object), lock, first }
     }
 
     /// The lock that the value was bound to by [`Value::with_lock`], if it was.
@@ -334,7 +333,24 @@ fn read<T: Plain>(raw: &RawValue) -> Option<T> {
     bits.value()
 }
 
-fn size<T>() -> u64 {
+pub(crate) fn check_size<T>() -> Result<(), ValueError> {
+    if words::<T>() > MOST { Err(ValueError::TooLarge { size: size_of::<T>() }) } else { Ok(()) }
+}
+
+/// A fresh object with `value` in it; the lock in fresh memory of this kind is zero: free.
+pub(crate) fn make<T: Plain>(family: &'static Family, value: T, lock: Option<&Lock>) -> Result<Object, ShmError> {
+    let object = Object::create(family, size::<T>(), Kind::Value)?;
+    raw::<T>(&object).describe(label::<T>(lock), |i| word_of(&value, i));
+    Ok(object)
+}
+
+/// The value in an object that came from elsewhere; `None` if it is of another type, or was damaged.
+pub(crate) fn first<T: Plain>(object: &Object, lock: Option<&Lock>) -> Option<T> {
+    let raw = raw::<T>(object);
+    if raw.label() == label::<T>(lock) { read(raw) } else { None }
+}
+
+pub(crate) fn size<T>() -> u64 {
     RawValue::size(words::<T>()) as u64
 }
 

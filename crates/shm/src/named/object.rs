@@ -22,6 +22,8 @@ use crate::raw::segment::CONTENT;
 use polyproc_sys::memory::Access;
 use std::sync::Arc;
 
+/// Spans beyond what was asked for.
+const SPARE: u64 = 16;
 /// The least address space that is worth a try, where there is not as much as was asked for.
 const LEAST: u64 = 64 << 20;
 
@@ -148,7 +150,9 @@ fn refuse_taken(name: &Name) -> Result<(), SegmentError> {
 
 /// The segment, with as much of the address space as there is.
 fn draft(name: &Name, content: &Content<'_>, room: u64) -> Result<Draft, SegmentError> {
-    let mut room = room.next_multiple_of(SPAN).clamp(SPAN, layout::RESERVE - layout::FIRST_SPAN);
+    const MOST: u64 = (layout::RESERVE - layout::FIRST_SPAN) / SPAN;
+    // Small objects of each kind have spans of their own.
+    let mut room = room.div_ceil(SPAN).saturating_add(SPARE).min(MOST) * SPAN;
     let (_, len) = Tables::NAMED.ranges()[0];
     loop {
         let shape = Shape { len, limit: layout::FIRST_SPAN + room, mode: 0o600 };
