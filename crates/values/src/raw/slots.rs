@@ -1,9 +1,10 @@
 //! The items of a list: slots of fixed capacity, each with two copies of its item.
 //!
+//! # State
 //! ```text
 //! word 0            n, how many slots there are
 //! words 1..n+2      where each slot starts, and where the last one ends; written once, before anybody else knows the list
-//! slot              selector, copy 0, copy 1 (`copies.rs`)
+//! slot              selector, copy 0, copy 1 (`copies.rs`); changed by the holder of the list's lock
 //! copy              tag of the item in 8 bits, length in bytes above them; as many words as the capacity takes
 //! ```
 //!
@@ -11,6 +12,9 @@
 //! T1. Where the slots are is checked once, and kept in private memory. What a copy says of its length is cut down to the
 //!     capacity.
 //! T2. Slots change under the list's lock only.
+//!
+//! # Memory ordering
+//! That of `copies.rs`. What `describe` writes is seen by whoever got the list by a message.
 //!
 //! # If a process dies
 //! While it makes a list: nobody else knows it. In a change: see `copies.rs`, the item is the old one or the new one.
