@@ -39,7 +39,7 @@ mod tests {
     use polyproc_sync::Lock;
     use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
     use polyproc_testing::{KillReport, Scenario, Survivor, kill_at_every_instruction, watchdog_single_threaded};
-    use polyproc_values::{Array, Chunks, Item, ShareableList, Value, ValueGuard};
+    use polyproc_values::{Array, Chunks, ClaimError, Item, ShareableList, Value, ValueGuard};
     use std::cell::RefCell;
     use std::time::Duration;
 
@@ -509,12 +509,18 @@ mod tests {
         let (value, array) = (Value::new(OLD).unwrap(), Array::new(2, OLD).unwrap());
         let guard = RefCell::new(Some(value.lock()));
         let elements = array.lock();
+        let chunks = Array::new(2, 1_u8).unwrap().chunks(1).unwrap();
+        let chunk = RefCell::new(Some(chunks.claim(0).unwrap()));
         let child = Survivor::fork(|control| {
             let mut copy = guard.take().unwrap();
             *copy = NEW;
             drop(copy);
             let set = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| elements.set(0, NEW)));
-            control.say(u8::from(set.is_err()));
+            let copy = chunk.take().unwrap();
+            let store = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| copy.set(0, 2)));
+            drop(copy);
+            assert!(matches!(chunks.claim(0), Err(ClaimError::Claimed { chunk: 0 })), "nor the chunk");
+            control.say(u8::from(set.is_err() && store.is_err()));
         });
         assert_eq!(child.hear(LIMIT), 1, "it is told that it does not hold the lock");
         assert_eq!(child.finish(LIMIT), 0);
@@ -522,5 +528,7 @@ mod tests {
         *guard.borrow_mut().as_deref_mut().unwrap() = NEW;
         drop(guard);
         assert_eq!(value.get(), NEW, "the parent held it all the time");
+        chunk.borrow().as_ref().unwrap().set(0, 3);
+        assert_eq!(chunks.array().to_vec(), [3, 1]);
     }
 }
