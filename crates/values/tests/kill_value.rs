@@ -157,7 +157,7 @@ mod tests {
         });
     }
 
-    /// Chunk 1 of bytes, which begins and ends within words, while its neighbours are written by others.
+    /// Chunk 1 of bytes, which begins and ends within words: its neighbours must stay what they are.
     pub(super) fn an_owner_of_a_chunk_dies() {
         watchdog_single_threaded("an_owner_of_a_chunk_dies", LONG, || {
             let fresh = || Array::new(60, 1_u8).unwrap().chunks(20).unwrap();
