@@ -152,6 +152,8 @@ fn rounds() {
     leaks.finish().unwrap();
 }
 
+type Role<'a> = &'a dyn Fn(&Place, u64);
+
 /// Whether the name means this segment: while somebody holds it, unless somebody unlinks it.
 fn keeps_its_name(place: &Place, file: &NamedFile) -> bool {
     let held = std::fs::File::from(file.fd().try_clone_to_owned().unwrap()).metadata().unwrap();
@@ -161,13 +163,13 @@ fn keeps_its_name(place: &Place, file: &NamedFile) -> bool {
 /// Two make and leave one name, two open it, one collects: none sees a half made one, and none loses the name of its own.
 fn race() {
     let place = TempPlace::new();
-    let roles: [&dyn Fn(&Place, u64); 5] = [&make, &make, &look, &look, &collect];
+    let roles: [Role<'_>; 5] = [&make, &make, &look, &look, &collect];
     side_by_side(&place, &roles);
     gc(&place).unwrap();
     assert_eq!(place.files(), [""; 0]);
 }
 
-fn side_by_side(place: &Place, roles: &[&dyn Fn(&Place, u64)]) {
+fn side_by_side(place: &Place, roles: &[Role<'_>]) {
     let all: Vec<_> = (1..).zip(roles).map(|(i, role)| Survivor::fork(move |_| role(place, i))).collect();
     for process in all {
         assert_eq!(process.finish(LIMIT), 0);

@@ -3,6 +3,7 @@
 use crate::error::TooLong;
 use crate::item::Item;
 use core::cell::Cell;
+use polyproc_shm::SharedMemory;
 
 /// Bytes that others may read and write, too: a mapped file, a block of shared memory.
 ///
@@ -79,6 +80,21 @@ impl<R: Region + ?Sized> Region for &R {
 
     fn write(&self, offset: usize, from: &[u8]) {
         (**self).write(offset, from);
+    }
+}
+
+/// As plain memory that Python has made too: [`SharedMemory::open_plain`].
+impl Region for SharedMemory {
+    fn len(&self) -> usize {
+        usize::try_from(Self::len(self)).unwrap_or(usize::MAX)
+    }
+
+    fn read(&self, offset: usize, to: &mut [u8]) {
+        let _ = Self::read(self, offset as u64, to); // inside of its length, which grows only while it is borrowed
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        let _ = Self::write(self, offset as u64, from); // as above
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lists in CPython's bytes: beside a CPython, where there is one.
 #![cfg(not(polyproc_loom))]
 
+use polyproc_shm::SharedMemory;
 use polyproc_testing::watchdog;
 use polyproc_values::{Item, PyList, PyListError, TooLong};
 use proptest::prelude::*;
@@ -236,4 +237,21 @@ proptest! {
             }
         }
     }
+}
+
+/// Both have it mapped at the same time.
+#[test]
+fn a_list_in_plain_memory_is_shared_with_python() {
+    let block = Block::new("shared");
+    let items = [Item::from("howdy"), Item::from(1.5)];
+    let len = PyList::<SharedMemory>::size(&items) as u64;
+    let memory = SharedMemory::create_plain(&block.0, len).unwrap();
+    let list = PyList::create(memory, &items).unwrap();
+    let change = "l = ShareableList(name=name)\n\
+        resource_tracker.unregister(l.shm._name, 'shared_memory')\n\
+        print(l[0], l[1]); l[0] = 'hello'; l[1] = 7\n\
+        l.shm.close()\n";
+    let Some(printed) = python(change, &block) else { return };
+    assert_eq!(printed.trim(), "howdy 1.5");
+    assert_eq!(list.to_vec().unwrap(), [Item::from("hello"), Item::from(7)]);
 }

@@ -21,11 +21,7 @@ use crate::futex::Futex;
 use core::cell::Cell;
 use core::ffi::{c_long, c_void};
 use core::marker::PhantomData;
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{Release, SeqCst},
-    compiler_fence,
-};
+use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 /// The kernel's `struct robust_list_head`; nodes are addresses of `next` fields.
 #[repr(C)]
@@ -42,7 +38,7 @@ const NODE: usize = 32;
 const PREV: usize = 8; // before the node
 const PI: usize = 1; // libc's mark on the address of a priority-inheriting mutex
 const MOST: usize = 128; // words that a thread can own when it asks for another one
-const LIVES: usize = 64; // words that are linked for the thread's life
+pub(super) const LIVES: usize = 64; // words that are linked for the thread's life
 /// Room in the list: for those and one more lock, a lock of our own, and one that makes way for another that is recalled.
 const ROOM: usize = MOST + LIVES + 3;
 
@@ -50,9 +46,9 @@ pub(super) struct State {
     tid: Cell<u32>,
     head: Cell<*mut Head>,
     pub(super) gate: Cell<bool>,
-    count: Cell<usize>,
+    pub(super) count: Cell<usize>,
     /// How many of those are linked for the thread's life.
-    lives: Cell<usize>,
+    pub(super) lives: Cell<usize>,
     /// Whether the others are [`MOST`].
     full: Cell<bool>,
     linked: [Cell<Node>; ROOM],
@@ -76,7 +72,7 @@ thread_local! {
 }
 
 impl State {
-    fn set_count(&self, count: usize) {
+    pub(super) fn set_count(&self, count: usize) {
         self.count.set(count);
         self.full.set(count - self.lives.get() >= MOST);
     }
@@ -282,7 +278,7 @@ impl Thread {
         });
     }
 
-    fn link(self, s: &State, node: Node) {
+    pub(super) fn link(self, s: &State, node: Node) {
         let count = s.count.get();
         if count > 0 && s.linked[..count].iter().any(|n| n.get() == node) {
             return;
@@ -300,7 +296,7 @@ impl Thread {
         write_prev(first.map_addr(|a| a & !PI), node); // for libc, which unlinks its own nodes by `prev`
     }
 
-    fn unlink(self, s: &State, node: Node) {
+    pub(super) fn unlink(self, s: &State, node: Node) {
         let count = s.count.get();
         let Some(i) = s.linked[..count].iter().position(|n| n.get() == node) else {
             return; // recalled twice: nothing to do
@@ -372,79 +368,6 @@ fn write_node(node: Node, next: Node) {
 fn write_prev(node: Node, prev: Node) {
     // SAFETY: a node has its `prev` before it, and so has libc's head (glibc writes it itself when it unlinks).
     unsafe { node.wrapping_byte_sub(PREV).cast::<Node>().write_volatile(prev) };
-}
-
-/// Whether [`keep_for_life`] has room for another word of this thread: it has for 64.
-///
-/// ```
-/// assert!(polyproc_sys::robust::has_room_for_life());
-/// ```
-#[must_use]
-pub fn has_room_for_life() -> bool {
-    STATE.with(|s| s.lives.get() < LIVES)
-}
-
-/// Links `word`, which holds this thread's id, into the robust list until the thread ends: the kernel marks it then.
-///
-/// # Panics
-/// If there is no room ([`has_room_for_life`]).
-///
-/// # Safety
-/// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until the thread has ended.
-/// * Nobody else uses the node in those bytes while the word holds this thread's id.
-///
-/// # Examples
-/// ```
-/// use polyproc_sys::{atomic::{AtomicU32, Ordering::Relaxed}, robust};
-/// #[repr(C, align(8))]
-/// struct Life(AtomicU32, [u64; 4]);
-/// let life: &'static Life = Box::leak(Box::new(Life(AtomicU32::new(0), [0; 4])));
-/// std::thread::spawn(move || {
-///     life.0.store(robust::thread_id(), Relaxed);
-///     // SAFETY: 40 aligned bytes that are never freed, used by this thread alone.
-///     unsafe { robust::keep_for_life(&life.0) };
-/// })
-/// .join()
-/// .unwrap();
-/// assert_eq!(life.0.load(Relaxed) & robust::TID, 0); // the kernel cleared it when the thread ended
-/// assert_ne!(life.0.load(Relaxed) & robust::DIED, 0);
-/// ```
-pub unsafe fn keep_for_life(word: *const AtomicU32) {
-    let thread = Thread::current();
-    STATE.with(|s| {
-        assert!(s.lives.get() < LIVES, "a thread is kept by {LIVES} words at most");
-        thread.link(s, node_of(word.cast()));
-        s.lives.set(s.lives.get() + 1);
-        s.set_count(s.count.get());
-    });
-}
-
-/// Takes a word that [`keep_for_life`] has linked out of the list, and marks it as the kernel would at the thread's end.
-///
-/// # Safety
-/// * The calling thread has linked `word` with [`keep_for_life`], and not ended its life since.
-///
-/// # Examples
-/// ```
-/// use polyproc_sys::{atomic::{AtomicU32, Ordering::Relaxed}, robust};
-/// #[repr(C, align(8))]
-/// struct Life(AtomicU32, [u64; 4]);
-/// let life: &'static Life = Box::leak(Box::new(Life(AtomicU32::new(robust::thread_id()), [0; 4])));
-/// // SAFETY: 40 aligned bytes that are never freed, used by this thread alone.
-/// unsafe { robust::keep_for_life(&life.0) };
-/// // SAFETY: linked just now.
-/// unsafe { robust::end_life(&life.0) };
-/// assert_eq!(life.0.load(Relaxed), robust::DIED);
-/// ```
-pub unsafe fn end_life(word: *const AtomicU32) {
-    let announced = super::announce(word); // R1
-    STATE.with(|s| {
-        s.lives.set(s.lives.get().saturating_sub(1));
-        Thread::current().unlink(s, node_of(word.cast()));
-    });
-    // SAFETY: mapped, as the caller vouches for what it linked.
-    unsafe { &*word }.store(super::DIED, Release);
-    drop(announced);
 }
 
 #[cold]

@@ -26,6 +26,8 @@ mod announced;
 #[cfg(not(polyproc_loom))]
 mod fork;
 #[cfg(not(polyproc_loom))]
+mod life;
+#[cfg(not(polyproc_loom))]
 mod linux;
 #[cfg(polyproc_loom)]
 mod model;
@@ -35,7 +37,9 @@ pub use announced::{Announced, announce};
 #[cfg(not(polyproc_loom))]
 pub use fork::{forks, on_fork};
 #[cfg(not(polyproc_loom))]
-pub use linux::{Thread, end_life, has_room_for_life, keep_for_life};
+pub use life::{end_life, has_room_for_life, keep_for_life};
+#[cfg(not(polyproc_loom))]
+pub use linux::Thread;
 #[cfg(polyproc_loom)]
 pub use model::{Announced, Thread, announce};
 
