@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Serializes a handle: how the `Serialize` of a lock's or a queue's handle is written.
 ///
 /// # Errors
-/// Outside of [`Message::encode`]: a handle means nothing anywhere else.
+/// Outside of [`Message::encode`](crate::Message::encode): a handle means nothing anywhere else.
 ///
 /// # Examples
 /// ```
@@ -50,7 +50,7 @@ pub fn serialize_handle<S: Serializer>(object: &Arc<Object>, serializer: S) -> R
 /// Whoever reads the object as a type relies on `least`: a damaged message may name a smaller object of the same kind.
 ///
 /// # Errors
-/// Outside of [`Message::decode`], or if the message carries no such handle: [`ShmError::BadHandle`](crate::ShmError).
+/// Outside of [`Message::decode`](crate::Message::decode), or if the message carries no such handle: [`ShmError::BadHandle`](crate::ShmError).
 ///
 /// # Examples
 /// ```
