@@ -157,6 +157,14 @@ pub const BARS: &[Bar] = {
             "pool/1 MiB in and out": "polyproc", "rayon (threads), copies";
         "spawn + join of a process", "at most 1.3x posix_spawn", Time(1.3), Micros,
             "pool/spawn and join of a process": "polyproc", "floor: posix_spawn";
+        "SharedMemory with a name, 4 KiB, made and left", "at most 1.4x of the bare calls", Time(1.4), Micros,
+            "shm/named, made and left": "polyproc", "floor: shm_open + mmap + unlink";
+        "SharedMemory with a name, 4 KiB, found and left", "at most 1.5x of the bare calls", Time(1.5), Micros,
+            "shm/named, found and left": "polyproc", "floor: shm_open + mmap";
+        "SharedMemory without a name, 4 KiB, made and dropped", "at most 1 us", Nanos(1000.0), NS,
+            "shm/made and dropped": "polyproc, 4 KiB";
+        "Lock, made and dropped", "at most 100 ns", Nanos(100.0), NS,
+            "shm/made and dropped": "polyproc Lock";
     ]
 };
 

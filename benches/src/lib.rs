@@ -12,6 +12,7 @@ pub mod queue;
 pub mod results;
 pub mod rounds;
 pub mod semaphore;
+pub mod shm;
 
 /// The first line of a bench's `main`: children of all kinds do their work here and do not return.
 pub fn begin() {

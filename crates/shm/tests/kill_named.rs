@@ -52,6 +52,11 @@ fn look(place: &Place) -> bool {
     }
 }
 
+/// Before each victim: what one that was killed and not judged has left is cleared up.
+fn settle(place: &Place) {
+    let _ = NamedFile::unlink(place, "a");
+}
+
 /// Leaves a segment that nobody holds.
 fn dead(place: &Place, name: &str) {
     let pid = spawn_child(|| {
@@ -139,7 +144,7 @@ fn the_last_holder_leaves() {
     let place = TempPlace::new();
     kill_at_every_instruction(Scenario {
         name: "the last holder leaves",
-        setup: &mut || (),
+        setup: &mut || settle(&place),
         prepare: &|()| drop(whole(&place).unwrap()),
         victim: &|()| {
             let held = whole(&place).unwrap();
@@ -222,6 +227,7 @@ fn a_segment_shrinks_and_grows() {
     kill_at_every_instruction(Scenario {
         name: "a segment shrinks and grows",
         setup: &mut || {
+            settle(&place);
             whole(&place).unwrap().persist(true).unwrap();
         },
         prepare: &|()| {

@@ -152,8 +152,6 @@ fn rounds() {
     leaks.finish().unwrap();
 }
 
-type Role<'a> = &'a dyn Fn(&Place, u64);
-
 /// Whether the name means this segment: while somebody holds it, unless somebody unlinks it.
 fn keeps_its_name(place: &Place, file: &NamedFile) -> bool {
     let held = std::fs::File::from(file.fd().try_clone_to_owned().unwrap()).metadata().unwrap();
@@ -163,13 +161,15 @@ fn keeps_its_name(place: &Place, file: &NamedFile) -> bool {
 /// Two make and leave one name, two open it, one collects: none sees a half made one, and none loses the name of its own.
 fn race() {
     let place = TempPlace::new();
-    let roles: [Role<'_>; 5] = [&make, &make, &look, &look, &collect];
-    side_by_side(&place, &roles);
+    side_by_side(&place, &[make, make, look, look, collect]);
     gc(&place).unwrap();
     assert_eq!(place.files(), [""; 0]);
 }
 
-fn side_by_side(place: &Place, roles: &[Role<'_>]) {
+/// What one process does, by its number.
+type Role = fn(&Place, u64);
+
+fn side_by_side(place: &Place, roles: &[Role]) {
     let all: Vec<_> = (1..).zip(roles).map(|(i, role)| Survivor::fork(move |_| role(place, i))).collect();
     for process in all {
         assert_eq!(process.finish(LIMIT), 0);
@@ -202,7 +202,7 @@ fn collect(place: &Place, _: u64) {
 /// One collects while another unlinks a dead segment and makes a new one of the same name (N4).
 fn overtake() {
     let place = TempPlace::new();
-    side_by_side(&place, &[&unlink_and_make, &collect, &collect]);
+    side_by_side(&place, &[unlink_and_make, collect, collect]);
     gc(&place).unwrap();
     assert_eq!(place.files(), [""; 0]);
 }

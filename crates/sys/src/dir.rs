@@ -2,9 +2,10 @@
 
 use crate::SysError;
 use crate::memory::{Access, FileInfo, SharedFile, flock};
+use crate::robust::forks;
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -48,12 +49,18 @@ pub struct Dir(PathBuf);
 /// ```
 #[derive(Debug)]
 #[must_use = "the lock is given up as soon as this is dropped"]
-pub struct DirLock(File);
+pub struct DirLock {
+    file: File,
+    /// How often this process had forked before.
+    forks: u64,
+}
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
-        let _ = flock(self.0.as_fd(), libc::LOCK_UN);
+        if self.forks != forks() {
+            // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
+            let _ = flock(self.file.as_fd(), libc::LOCK_UN);
+        }
     }
 }
 
@@ -114,14 +121,19 @@ impl Dir {
     /// See [`Dir`].
     ///
     /// # References
-    /// * [linkat(2)](https://man7.org/linux/man-pages/man2/linkat.2.html), by /proc/self/fd
+    /// * [linkat(2)](https://man7.org/linux/man-pages/man2/linkat.2.html), AT_EMPTY_PATH, and by /proc/self/fd
     pub fn link(&self, file: &SharedFile, name: &str) -> Result<bool, SysError> {
-        let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("numbers have no NUL");
         let to = CString::new(self.join(name).as_os_str().as_bytes());
         let to = to.map_err(|e| SysError::new("linkat", e.into()))?;
-        let (here, follow) = (libc::AT_FDCWD, libc::AT_SYMLINK_FOLLOW);
+        let here = libc::AT_FDCWD;
         // SAFETY: two C strings that outlive the call, and plain numbers.
-        if unsafe { libc::linkat(here, from.as_ptr(), here, to.as_ptr(), follow) } == 0 {
+        if unsafe { libc::linkat(file.as_raw_fd(), c"".as_ptr(), here, to.as_ptr(), libc::AT_EMPTY_PATH) } == 0 {
+            return Ok(true);
+        }
+        // Kernels before 6.10 allow it to few: by way of /proc it costs a little more, and is allowed to all.
+        let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).expect("numbers have no NUL");
+        // SAFETY: two C strings that outlive the call, and plain numbers.
+        if unsafe { libc::linkat(here, from.as_ptr(), here, to.as_ptr(), libc::AT_SYMLINK_FOLLOW) } == 0 {
             return Ok(true);
         }
         match SysError::last("linkat") {
@@ -130,32 +142,29 @@ impl Dir {
         }
     }
 
-    /// Opens the file that has the name; `None` if there is none. Links are not followed, and nothing waits.
+    /// Opens what has the name; `None` if there is nothing. Links are not followed, and nothing waits. Whether it is an
+    /// ordinary file its [`SharedFile::info`] tells.
     ///
     /// # Errors
-    /// If it is no ordinary file (`InvalidInput`, `ELOOP` for a link), or its mode does not allow `access`.
+    /// If it is a link (`ELOOP`), or its mode does not allow `access`.
     ///
     /// # Examples
     /// ```
     /// use polyproc_sys::{dir::Dir, memory::Access};
-    /// assert!(Dir::new("/proc").unwrap().open("self", Access::ReadOnly).is_err()); // a link to a directory
-    /// assert!(Dir::new("/dev").unwrap().open("null", Access::ReadOnly).is_err());
+    /// assert!(Dir::new("/proc").unwrap().open("self", Access::ReadOnly).is_err()); // a link
+    /// assert!(!Dir::new("/dev").unwrap().open("null", Access::ReadOnly)?.unwrap().info()?.is_regular);
     /// assert!(Dir::new("/").unwrap().open("no such file", Access::ReadOnly)?.is_none());
     /// # Ok::<(), polyproc_sys::SysError>(())
     /// ```
     pub fn open(&self, name: &str, access: Access) -> Result<Option<SharedFile>, SysError> {
         let mut options = access.options();
-        // O_NONBLOCK and O_NOCTTY: a pipe or a terminal, which is refused below, neither blocks the call nor is changed.
+        // O_NONBLOCK and O_NOCTTY: a pipe or a terminal, neither blocks the call nor is changed.
         options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-        let file = match options.open(self.join(name)) {
-            Ok(file) => SharedFile::new(file),
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(SysError::new("open", e)),
-        };
-        if !file.info()?.is_regular {
-            return Err(SysError::new("open", Error::new(ErrorKind::InvalidInput, "it is no ordinary file")));
+        match options.open(self.join(name)) {
+            Ok(file) => Ok(Some(SharedFile::new(file))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(SysError::new("open", e)),
         }
-        Ok(Some(file))
     }
 
     /// Whether the name means this very file, of those that exist.
@@ -216,10 +225,10 @@ impl Dir {
     /// # References
     /// * [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html)
     pub fn try_lock(&self) -> Result<Option<DirLock>, SysError> {
-        let mut options = Access::ReadOnly.options();
+        let (mut options, before) = (Access::ReadOnly.options(), forks());
         let file = options.custom_flags(libc::O_DIRECTORY).open(&self.0).map_err(|e| SysError::new("open", e))?;
         let locked = flock(file.as_fd(), libc::LOCK_EX)?;
-        Ok(locked.then_some(DirLock(file)))
+        Ok(locked.then_some(DirLock { file, forks: before }))
     }
 
     fn join(&self, name: &str) -> PathBuf {

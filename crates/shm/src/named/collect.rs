@@ -5,7 +5,7 @@ use super::open::read_facts;
 use super::place::{PREFIX, Place, file_name};
 use polyproc_sys::SysError;
 use polyproc_sys::dir::user;
-use polyproc_sys::memory::Access;
+use polyproc_sys::memory::{Access, SharedFile};
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
         Ok(None) => return Ok(Fate::Gone),
         Err(_) => return Ok(Fate::Foreign), // a link, a pipe, somebody else's
     };
-    if file.info()?.uid != user() || read_facts(&file).is_none() {
+    let info = file.info()?;
+    if !info.is_regular || info.uid != user() || read_facts(&file).is_none() {
         return Ok(Fate::Foreign);
     }
     if !file.try_lock_exclusive()? {
@@ -54,6 +55,17 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
     file.unlock()?;
     Ok(fate)
+}
+
+/// Unlinks a segment that this process is about to leave, if it has its exclusive lock, so that nobody else holds it.
+/// Says whether it has no name any more. N3 and N4.
+pub(super) fn leave(place: &Place, name: &str, file: &SharedFile) -> Result<bool, SysError> {
+    let Some(_names_stay) = place.lock()? else { return Ok(false) };
+    // A segment has one name: this one, if it still has any.
+    if file.info()?.links != 0 {
+        place.as_dir().unlink(name)?;
+    }
+    Ok(true)
 }
 
 /// What [`gc`] found.

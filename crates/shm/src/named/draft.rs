@@ -2,7 +2,8 @@
 
 use super::collect::{Fate, collect_one};
 use super::error::{SegmentError, SegmentName};
-use super::file::{Exit, header, map};
+use super::file::{header, map};
+use super::lease::{Exit, Lease};
 use super::open::Hold;
 use super::place::{Place, file_name, patiently};
 use super::shape::{Content, Shape};
@@ -15,7 +16,7 @@ use polyproc_sys::robust::forks;
 /// A segment that is being made: nobody else sees it.
 pub(super) struct Draft {
     space: Reservation,
-    hold: Hold,
+    lease: Lease,
     facts: Facts,
     link: Link,
 }
@@ -62,19 +63,19 @@ impl Draft {
             type_name: content.type_name.to_owned(),
             name: name.to_owned(),
         };
-        let hold = Hold { file, forks: before };
-        let space = map(&hold.file, limit, Access::ReadWrite, &at)?;
+        let lease = Lease::new(Hold::new(file, before));
+        let space = map(lease.file(), limit, Access::ReadWrite, &at)?;
         header(&space).fill(&facts);
         let link = Link { place: place.clone(), file_name, at, asked };
-        Ok(Self { space, hold, facts, link })
+        Ok(Self { space, lease, facts, link })
     }
 
     pub(super) fn space(&self) -> &Reservation {
         &self.space
     }
 
-    pub(super) fn into_parts(self) -> (Reservation, Hold, SegmentName, Facts, Link) {
-        (self.space, self.hold, self.link.at.clone(), self.facts, self.link)
+    pub(super) fn into_parts(self) -> (Reservation, Lease, SegmentName, Facts, Link) {
+        (self.space, self.lease, self.link.at.clone(), self.facts, self.link)
     }
 }
 
@@ -97,6 +98,6 @@ impl Link {
             }
         })?;
         linked.ok_or_else(|| SegmentError::Busy(at.clone()))?;
-        Ok(Exit { place, file_name })
+        Ok(Exit::new(place, file_name))
     }
 }

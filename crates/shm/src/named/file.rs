@@ -1,9 +1,10 @@
 //! A file of shared memory that has a name, as one process holds it. [`NamedFile`] tells the protocol.
 
-use super::collect::{collect_one, unlink};
+use super::collect::unlink;
 use super::draft::Draft;
 use super::error::{SegmentError, SegmentName};
-use super::open::{Hold, check, try_open};
+use super::lease::{Exit, Lease};
+use super::open::{check, try_open};
 use super::place::{Place, file_name, patiently};
 use super::shape::{Content, Shape};
 use crate::kind::Kind;
@@ -74,11 +75,9 @@ use polyproc_sys::memory::{Access, Reservation, SharedFile};
 /// ```
 #[derive(Debug)]
 pub struct NamedFile {
-    // Dropped in this order: the mapping, the lock, then the name if nobody else has the lock.
+    // Dropped in this order: the mapping, then the lock and the name.
     pub(super) space: Reservation,
-    pub(super) hold: Hold,
-    /// None where the segment had no name when it was found.
-    pub(super) exit: Option<Exit>,
+    pub(super) lease: Lease,
     pub(super) at: SegmentName,
     pub(super) facts: Facts,
     access: Access,
@@ -91,20 +90,6 @@ pub struct NamedFile {
 unsafe impl Send for NamedFile {}
 // SAFETY: as above.
 unsafe impl Sync for NamedFile {}
-
-/// The name, to be taken away if nobody holds the segment.
-#[derive(Debug)]
-pub(super) struct Exit {
-    pub(super) place: Place,
-    pub(super) file_name: String,
-}
-
-impl Drop for Exit {
-    fn drop(&mut self) {
-        // What fails is left to the next one who comes by.
-        let _ = collect_one(&self.place, &self.file_name);
-    }
-}
 
 impl NamedFile {
     /// Makes a segment whose content is zero but for what `build` writes there, which gets the address of its first byte,
@@ -136,10 +121,10 @@ impl NamedFile {
     ) -> Result<Self, SegmentError> {
         let draft = Draft::new(place, name, content, shape)?;
         build(content_of(draft.space()))?;
-        let (space, hold, at, facts, link) = draft.into_parts();
-        let exit = link.link(&hold.file)?;
+        let (space, lease, at, facts, link) = draft.into_parts();
+        lease.set_exit(link.link(lease.file())?);
         let backed = AtomicU64::new(facts.len);
-        Ok(Self { space, hold, exit: Some(exit), at, facts, access: Access::ReadWrite, backed })
+        Ok(Self { space, lease, at, facts, access: Access::ReadWrite, backed })
     }
 
     /// Opens the segment that has the name, to read it only or to write as well.
@@ -177,26 +162,27 @@ impl NamedFile {
     ) -> Result<Self, SegmentError> {
         let (at, file_name) = (place.named(name), file_name(name)?);
         let found = patiently(|| try_open(place, &file_name, &at, access))?;
-        let (hold, facts) = found.ok_or_else(|| SegmentError::Busy(at.clone()))?;
+        let (hold, facts, info) = found.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         check(&facts, &at)?;
-        Self::enter(hold, facts, access, at, Some(Exit { place: place.clone(), file_name }))
+        let lease = Lease::new(hold);
+        lease.set_exit(Exit::new(place.clone(), file_name));
+        Self::enter(lease, facts, info.size, access, at)
     }
 
     /// Maps a file that is held, and that is what is wanted.
     pub(super) fn enter(
-        hold: Hold,
+        lease: Lease,
         facts: Facts,
+        size: u64,
         access: Access,
         at: SegmentName,
-        exit: Option<Exit>,
     ) -> Result<Self, SegmentError> {
-        let size = hold.file.size().map_err(|source| SegmentError::of(&at, facts.len, source))?;
         let backed = size.saturating_sub(CONTENT).min(facts.limit);
         if backed < facts.len {
             return Err(SegmentError::Unusable { at, why: "it was truncated; unlink it" });
         }
-        let space = map(&hold.file, facts.limit, access, &at)?;
-        Ok(Self { space, hold, exit, at, facts, access, backed: AtomicU64::new(backed) })
+        let space = map(lease.file(), facts.limit, access, &at)?;
+        Ok(Self { space, lease, at, facts, access, backed: AtomicU64::new(backed) })
     }
 
     /// Takes a segment's name away at once: nobody finds it any more, whoever holds it keeps it, and a new one may be
@@ -259,13 +245,16 @@ impl NamedFile {
     #[expect(clippy::len_without_is_empty, reason = "what an empty segment is, the content's type says")]
     #[inline]
     pub fn len(&self) -> u64 {
+        if self.facts.len == self.facts.limit {
+            return self.facts.len; // nobody grows it, and only the holder of this value may shrink it, who says so
+        }
         let said = header(&self.space).len();
         let known = self.backed.load(Relaxed);
         if said <= known {
             return said;
         }
         // D2. As far as the file reaches, and the mapping.
-        let there = self.hold.file.size().map_or(known, |size| size.saturating_sub(CONTENT).min(self.facts.limit));
+        let there = self.lease.file().size().map_or(known, |size| size.saturating_sub(CONTENT).min(self.facts.limit));
         self.backed.fetch_max(there, Relaxed);
         said.min(there)
     }
@@ -297,8 +286,8 @@ impl NamedFile {
     }
 
     /// The mapping, and what keeps the segment alive: for who keeps the mapping longer.
-    pub(super) fn into_parts(self) -> (Reservation, Hold, Option<Exit>, SegmentName, Facts) {
-        (self.space, self.hold, self.exit, self.at, self.facts)
+    pub(super) fn into_parts(self) -> (Reservation, Lease, SegmentName, Facts) {
+        (self.space, self.lease, self.at, self.facts)
     }
 
     /// The name and the directory, as they were asked for.

@@ -1,7 +1,8 @@
 //! Segments whose content becomes longer or shorter, and those that came as a descriptor.
 
 use super::error::{SegmentError, SegmentName};
-use super::file::{Exit, NamedFile, header};
+use super::file::{NamedFile, header};
+use super::lease::{Exit, Lease};
 use super::open::{Hold, check, read_facts};
 use super::place::{Place, file_name, patiently};
 use super::shape::Content;
@@ -40,7 +41,7 @@ impl NamedFile {
         let old = self.len();
         if len > old {
             // What was given back by `shrink` is backed once more, too.
-            let backed = self.hold.file.back(CONTENT + old, len - old);
+            let backed = self.lease.file().back(CONTENT + old, len - old);
             backed.map_err(|source| SegmentError::of(&self.at, len, source))?;
             self.backed.fetch_max(len, Relaxed);
             header(&self.space).raise_len(len); // D2
@@ -72,28 +73,34 @@ impl NamedFile {
         if len >= old {
             return Ok(());
         }
-        if self.hold.forks != forks() {
+        if !self.lease.is_own() {
             return Err(in_use()); // a forked child may use it
         }
         // While this is held nobody takes the name away (N4): to go from one lock to the other leaves a moment without.
-        let names_stay = match &self.exit {
+        let names_stay = match self.lease.exit() {
             Some(exit) => Some(exit.place.lock().map_err(failed)?.ok_or_else(|| SegmentError::Busy(self.at.clone()))?),
             None => None,
         };
-        let alone = self.hold.file.try_lock_exclusive().map_err(failed)?;
+        let alone = self.lease.file().try_lock_exclusive().map_err(failed)?;
         let punched = if alone {
             header(&self.space).lower_len(len); // D2
-            self.hold.file.punch(CONTENT + len, old - len)
+            self.lease.file().punch(CONTENT + len, old - len)
         } else {
             Ok(())
         };
         // Back to the lock that holders have. If an opener was stopped in the middle of looking, the segment may lose its name
         // before its time; not its bytes.
-        let held = patiently(|| Ok(self.hold.file.try_lock_shared()?.then_some(()))).map_err(failed)?;
+        let held = patiently(|| Ok(self.lease.file().try_lock_shared()?.then_some(()))).map_err(failed)?;
         drop(names_stay);
-        held.ok_or_else(|| SegmentError::Busy(self.at.clone()))?;
-        punched.map_err(failed)?;
-        if alone { Ok(()) } else { Err(in_use()) }
+        let done = match held {
+            None => Err(SegmentError::Busy(self.at.clone())),
+            Some(()) if !alone => Err(in_use()),
+            Some(()) => punched.map_err(failed),
+        };
+        if alone {
+            self.facts.len = len;
+        }
+        done
     }
 
     /// Holds the segment behind a descriptor that came from elsewhere: received over a socket, or inherited. If the segment
@@ -125,22 +132,25 @@ impl NamedFile {
         if !info.is_regular || info.uid != user() {
             return Err(SegmentError::Unusable { at, why: "it is no ordinary file of this user" });
         }
-        let hold = Hold { file: received.reopen(access).map_err(failed)?, forks: before };
+        let hold = Hold::new(received.reopen(access).map_err(failed)?, before);
         let held = patiently(|| Ok(hold.file.try_lock_shared()?.then_some(()))).map_err(failed)?;
         held.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         let Some(facts) = read_facts(&hold.file) else {
             return Err(SegmentError::Unusable { at, why: "it is no segment of this version of polyproc" });
         };
+        let size = hold.file.size().map_err(failed)?;
         let exit = exit_of(&hold.file, &received.path().map_err(failed)?, &facts.name);
         let at = exit.as_ref().map_or(at, |exit| exit.place.named(&facts.name));
         check(&facts, content, &at)?;
-        Self::enter(hold, facts, access, at, exit)
+        let lease = Lease::new(hold);
+        exit.into_iter().for_each(|exit| lease.set_exit(exit));
+        Self::enter(lease, facts, size, access, at)
     }
 
     /// The descriptor of the file, to be sent elsewhere. See [`NamedFile::attach`].
     #[must_use]
     pub fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.hold.file.fd()
+        self.lease.file().fd()
     }
 
     /// Makes the pages of the content present now: no later access waits for the kernel.
@@ -171,5 +181,5 @@ impl NamedFile {
 /// name has the right directory, and another last part.
 fn exit_of(file: &SharedFile, path: &Path, name: &str) -> Option<Exit> {
     let (place, file_name) = (Place::dir(path.parent()?).ok()?, file_name(name).ok()?);
-    place.as_dir().means(&file_name, file).ok()?.then_some(Exit { place, file_name })
+    place.as_dir().means(&file_name, file).ok()?.then(|| Exit::new(place, file_name))
 }

@@ -1,15 +1,13 @@
 //! What keeps a named object alive for this process: the lock on its segment, and the duty to take the name away.
 
 use super::error::SegmentName;
-use super::file::Exit;
-use super::open::Hold;
+use super::lease::Lease;
 use crate::family::Family;
 use crate::identity::leave_closed;
 use crate::map::Tables;
 use crate::raw::segment::CONTENT;
 use core::mem::ManuallyDrop;
 use polyproc_sys::memory::SharedFile;
-use polyproc_sys::robust::forks;
 use std::sync::OnceLock;
 
 /// This process's hold on the segment of a named object; dropped with the last handle of the object.
@@ -19,23 +17,20 @@ use std::sync::OnceLock;
 /// segment any more.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    hold: ManuallyDrop<Hold>,
+    lease: ManuallyDrop<Lease>,
     at: SegmentName,
     uuid: u128,
-    /// As soon as the segment has its name.
-    exit: ManuallyDrop<OnceLock<Exit>>,
     /// As soon as it is known.
     family: OnceLock<&'static Family>,
 }
 
 impl Membership {
-    pub(super) fn new(hold: Hold, at: SegmentName, uuid: u128) -> Self {
-        let exit = ManuallyDrop::new(OnceLock::new());
-        Self { hold: ManuallyDrop::new(hold), at, uuid, exit, family: OnceLock::new() }
+    pub(super) fn new(lease: Lease, at: SegmentName, uuid: u128) -> Self {
+        Self { lease: ManuallyDrop::new(lease), at, uuid, family: OnceLock::new() }
     }
 
-    pub(super) fn set_exit(&self, exit: Exit) {
-        let _ = self.exit.set(exit);
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     pub(super) fn set_family(&self, family: &'static Family) {
@@ -43,7 +38,7 @@ impl Membership {
     }
 
     pub(crate) fn file(&self) -> &SharedFile {
-        &self.hold.file
+        self.lease.file()
     }
 
     pub(crate) fn at(&self) -> &SegmentName {
@@ -60,8 +55,8 @@ impl Membership {
         let [_, (participants, len)] = Tables::NAMED.ranges();
         let behind = CONTENT + participants + len;
         // If the kernel does not want to, it does so when this process ends.
-        let _ = self.hold.file.punch(CONTENT, participants);
-        let _ = self.hold.file.punch(behind, self.hold.file.size().unwrap_or(0).saturating_sub(behind));
+        let _ = self.lease.file().punch(CONTENT, participants);
+        let _ = self.lease.file().punch(behind, self.lease.file().size().unwrap_or(0).saturating_sub(behind));
     }
 }
 
@@ -77,17 +72,11 @@ impl Drop for Membership {
             // SAFETY: there is no handle any more, nor a block, and families of segments with names are never dropped.
             unsafe { family.map.forget_spans() };
         }
-        if self.hold.forks == forks() {
-            let _ = self.hold.file.unlock();
-            // SAFETY: taken once; nothing uses it behind this.
-            drop(unsafe { ManuallyDrop::take(&mut self.exit) });
-            // Nobody finds it any more, and nobody holds it: then nobody but what is left of this mapping keeps its memory.
-            let is_gone = self.hold.file.info().is_ok_and(|info| info.links == 0);
-            if is_gone && self.hold.file.try_lock_exclusive().unwrap_or(false) {
-                self.give_back();
-            }
-        } // else it belongs to the parent too
-        // SAFETY: as above.
-        drop(unsafe { ManuallyDrop::take(&mut self.hold) });
+        // Nobody finds it any more, and nobody holds it: then nobody but what is left of this mapping keeps its memory.
+        if self.lease.leave() {
+            self.give_back();
+        }
+        // SAFETY: taken once; nothing uses it behind this.
+        drop(unsafe { ManuallyDrop::take(&mut self.lease) });
     }
 }

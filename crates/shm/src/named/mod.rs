@@ -5,6 +5,7 @@ mod draft;
 mod error;
 mod file;
 mod grow;
+mod lease;
 mod membership;
 mod name;
 mod object;

@@ -58,8 +58,8 @@ impl Object {
         let name = name.into();
         refuse_taken(&name)?;
         let draft = draft(&name, content, room)?;
-        let (space, hold, at, facts, link) = draft.into_parts();
-        let member = Arc::new(Membership::new(hold, at, facts.uuid));
+        let (space, lease, at, facts, link) = draft.into_parts();
+        let member = Arc::new(Membership::new(lease, at, facts.uuid));
         for (offset, len) in Tables::NAMED.ranges() {
             let failed = |source| SegmentError::of(member.at(), len, source);
             member.file().back(CONTENT + offset, len).map_err(failed)?;
@@ -67,7 +67,7 @@ impl Object {
         let family = Family::found_named(Map::named(space, Arc::downgrade(&member))?)?;
         let object = make(family)?.into_root()?;
         member.set_family(family);
-        member.set_exit(link.link(member.file())?);
+        member.lease().set_exit(link.link(member.file())?);
         Ok(Arc::new(object.with_member(member)))
     }
 
@@ -122,13 +122,12 @@ impl Object {
 
 /// Maps what is held, and joins the family in it.
 pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Object>, SegmentError> {
-    let (space, hold, exit, at, facts) = file.into_parts();
+    let (space, lease, at, facts) = file.into_parts();
     let unusable = |why| SegmentError::Unusable { at: at.clone(), why };
     if facts.limit < layout::FIRST_SPAN + SPAN || facts.limit > layout::RESERVE {
         return Err(unusable("its header was damaged; unlink it"));
     }
-    let member = Arc::new(Membership::new(hold, at.clone(), facts.uuid));
-    exit.into_iter().for_each(|exit| member.set_exit(exit));
+    let member = Arc::new(Membership::new(lease, at.clone(), facts.uuid));
     let family = Family::join_named(Map::named(space, Arc::downgrade(&member))?)
         .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e.into() })?;
     member.set_family(family);

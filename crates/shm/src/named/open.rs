@@ -8,7 +8,7 @@ use crate::family::{boot_id, namespace};
 use crate::kind::Kind;
 use crate::raw::segment::{Facts, SIZE};
 use polyproc_sys::dir::user;
-use polyproc_sys::memory::{Access, SharedFile};
+use polyproc_sys::memory::{Access, FileInfo, SharedFile};
 use polyproc_sys::robust::forks;
 
 /// The file with the shared lock of this process.
@@ -17,11 +17,20 @@ pub(super) struct Hold {
     pub(super) file: SharedFile,
     /// How often this process had forked before the file was opened.
     pub(super) forks: u64,
+    /// Whether there is no lock any more, or none that anybody could mind.
+    pub(super) given_up: bool,
+}
+
+impl Hold {
+    /// The file, which was opened when this process had forked so often.
+    pub(super) fn new(file: SharedFile, forks: u64) -> Self {
+        Self { file, forks, given_up: false }
+    }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.forks == forks() {
+        if !self.given_up && self.forks == forks() {
             // A child that is on its way to run another program has a copy of the descriptor for a moment, and does not need it.
             let _ = self.file.unlock();
         } // else a forked child may use the segment
@@ -34,28 +43,40 @@ pub(super) fn try_open(
     file_name: &str,
     at: &SegmentName,
     access: Access,
-) -> Result<Option<(Hold, Facts)>, SegmentError> {
+) -> Result<Option<(Hold, Facts, FileInfo)>, SegmentError> {
     let failed = |source| SegmentError::Sys { at: at.clone(), source };
     let before = forks();
     let file = place.as_dir().open(file_name, access).map_err(failed)?;
     let Some(file) = file else { return Err(SegmentError::NotFound(at.clone())) };
-    if file.info().map_err(failed)?.uid != user() {
-        return Err(SegmentError::Unusable { at: at.clone(), why: "it belongs to another user" });
+    let hold = Hold::new(file, before);
+    let nobody = hold.file.try_lock_exclusive().map_err(failed)?;
+    let held = !nobody && hold.file.try_lock_shared().map_err(failed)?;
+    let facts = read_facts(&hold.file);
+    let info = hold.file.info().map_err(failed)?; // behind the header: a file that grows meanwhile is never too short for it
+    if !info.is_regular || info.uid != user() {
+        let why = "it is no ordinary file of this user; take another name";
+        return Err(SegmentError::Unusable { at: at.clone(), why });
     }
-    let why = "it is no segment of this version of polyproc, or was damaged; unlink it, or take another name";
-    let read = |file: &SharedFile| read_facts(file).ok_or_else(|| SegmentError::Unusable { at: at.clone(), why });
-    read(&file)?;
-    let hold = Hold { file, forks: before };
-    if hold.file.try_lock_exclusive().map_err(failed)? && !read(&hold.file)?.persistent {
+    let Some(facts) = facts else {
+        let why = "it is no segment of this version of polyproc, or was damaged; unlink it, or take another name";
+        return Err(SegmentError::Unusable { at: at.clone(), why });
+    };
+    if nobody && !facts.persistent {
         drop(hold);
         collect_one(place, file_name).map_err(failed)?;
         return Ok(None);
     }
-    if !hold.file.try_lock_shared().map_err(failed)? || !place.as_dir().means(file_name, &hold.file).map_err(failed)? {
-        return Ok(None); // N2
+    if nobody {
+        // Others may lock it between the two locks, and take its name away: so all is looked at once more.
+        let held = hold.file.try_lock_shared().map_err(failed)?;
+        let info = hold.file.info().map_err(failed)?;
+        return Ok((held && info.links != 0)
+            .then(|| read_facts(&hold.file))
+            .flatten()
+            .map(|facts| (hold, facts, info)));
     }
-    let facts = read(&hold.file)?;
-    Ok(Some((hold, facts)))
+    // N2. A segment has one name: this one, if it still has any.
+    Ok((held && info.links != 0).then_some((hold, facts, info)))
 }
 
 /// Whether the segment holds what is wanted, here and now.

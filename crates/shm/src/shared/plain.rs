@@ -41,7 +41,11 @@ impl Plain {
         let failed = |source| SegmentError::of(&at, 0, source);
         let file = place.as_dir().open(name, access).map_err(failed)?;
         let Some(file) = file else { return Err(SegmentError::NotFound(at)) };
-        let len = file.size().map_err(failed)?;
+        let info = file.info().map_err(failed)?;
+        if !info.is_regular {
+            return Err(SegmentError::Unusable { at, why: "it is no ordinary file" });
+        }
+        let len = info.size;
         if access == Access::ReadWrite {
             // Who made it may only have said how long it is: lack of memory is an error now, no signal later.
             file.back(0, len).map_err(|source| SegmentError::of(&at, len, source))?;
