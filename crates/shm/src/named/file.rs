@@ -28,9 +28,10 @@ use polyproc_sys::memory::{Access, Reservation, SharedFile};
 /// | has no name any more | only its holders still have it | the kernel frees it with the last |
 ///
 /// # Invariants
-/// * N1. Whoever maps a segment has the shared lock of an open description of its own, from before the name exists, or
-///   before it was found to mean this file, until the mapping is gone. The kernel gives it up when the process ends.
-/// * N2. An opener that has the shared lock looks again whether the name still means the file; if not, it starts again.
+/// * N1. Whoever uses a segment has the shared lock of an open description of its own, from before the file has its name, or
+///   before it was seen to have it still, until it drops the segment. The kernel gives the lock up when the process ends.
+/// * N2. An opener that has the shared lock looks again whether the file has a name; if not, it starts again. A segment has
+///   one name: nobody links or renames it.
 /// * N3. Except by [`NamedFile::unlink`], a name is taken away only by somebody who has the exclusive lock of its file on a
 ///   description of his own: then nobody holds it, and nobody can begin to.
 /// * N4. Any name is taken away under the directory's lock. So what was found to be meant by a name under that lock is
