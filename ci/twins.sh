@@ -241,10 +241,12 @@ in_values 'element: the version is read without Acquire' $elements \
 
 # The claims of chunks, and their neighbours: C1, C2, M1, E1.
 in_claims 'claim: a chunk is claimed by a store' $claim \
-    's/match self\.word\.compare_exchange\(seen, mine, Acquire, Relaxed\)/self.word.store(mine, Release); match Ok::<u64, u64>(seen)/' \
+    's/match self\.word\.compare_exchange\(seen, mine, AcqRel, Acquire\)/self.word.store(mine, Release); match Ok::<u64, u64>(seen)/' \
     two_owners_one_after_the_other
-in_claims 'claim: a chunk is claimed without Acquire' $claim \
-    's/\(seen, mine, Acquire, Relaxed\)/(seen, mine, Relaxed, Relaxed)/' two_owners_one_after_the_other
+in_claims 'claim: a chunk is claimed without Release' $claim \
+    's/\(seen, mine, AcqRel, Acquire\)/(seen, mine, Acquire, Acquire)/' a_living_owner_is_not_taken_for_its_predecessor
+in_claims 'claim: the word is looked at without Acquire' $claim \
+    's/self\.word\.load\(Acquire\)/self.word.load(Relaxed)/' a_living_owner_is_not_taken_for_its_predecessor
 in_claims 'claim: a chunk is given up without Release' $claim \
     's/self\.word\.store\(0, Release\)/self.word.store(0, Relaxed)/' two_owners_one_after_the_other
 in_claims 'claim: a chunk is taken from its living owner' $claim \

@@ -4,6 +4,9 @@ use crate::allocator::Fresh;
 use crate::error::ShmError;
 use crate::family::Family;
 use crate::ids::{BlockRef, ProcessId};
+use crate::named::Membership;
+use core::mem::ManuallyDrop;
+use std::sync::Arc;
 
 /// A block that this process owns; freed when dropped.
 ///
@@ -24,18 +27,32 @@ pub struct Block {
     generation: u32,
     handles: u16,
     owner: ProcessId,
+    /// What keeps the memory, if it is that of a named object.
+    member: Option<Arc<Membership>>,
 }
 
 impl Block {
     #[inline]
-    pub(crate) fn new(family: &'static Family, fresh: &Fresh, len: u64, owner: ProcessId) -> Self {
+    pub(crate) fn new(
+        family: &'static Family,
+        fresh: &Fresh,
+        len: u64,
+        owner: ProcessId,
+        member: Option<Arc<Membership>>,
+    ) -> Self {
         let &Fresh { offset, generation, capacity } = fresh;
-        Self { family, offset, len, capacity, generation, handles: 0, owner }
+        Self { family, offset, len, capacity, generation, handles: 0, owner, member }
     }
 
-    pub(crate) fn claimed(family: &'static Family, r: &BlockRef, capacity: u64, owner: ProcessId) -> Self {
+    pub(crate) fn claimed(
+        family: &'static Family,
+        r: &BlockRef,
+        capacity: u64,
+        owner: ProcessId,
+        member: Option<Arc<Membership>>,
+    ) -> Self {
         let &BlockRef { offset, len, generation, handles, .. } = r;
-        Self { family, offset, len, capacity, generation, handles, owner }
+        Self { family, offset, len, capacity, generation, handles, owner, member }
     }
 
     /// The family whose memory it is.
@@ -198,9 +215,9 @@ impl Block {
     #[must_use = "the block leaks, until this process ends, if nobody claims it"]
     #[inline]
     pub fn into_ref(self) -> BlockRef {
-        let r = self.ref_();
-        core::mem::forget(self);
-        r
+        let mut this = ManuallyDrop::new(self);
+        this.member = None;
+        this.ref_()
     }
 
     /// Frees the block, and says whether it was there to be freed.

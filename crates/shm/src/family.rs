@@ -210,7 +210,6 @@ impl Family {
         forget_on_fork();
         let family: &'static Self = Box::leak(Box::new(family));
         family.announce_kinds(kind::registered());
-        family.try_me()?;
         Ok(family)
     }
 
@@ -282,10 +281,10 @@ impl Family {
     /// ```
     #[inline]
     pub fn alloc(&'static self, len: u64, kind: Kind) -> Result<Block, ShmError> {
-        let _open = self.map.keep_open()?;
+        let member = self.map.keep_open()?;
         let me = self.try_me()?;
         let fresh = self.take_block(len, kind, me)?;
-        let block = Block::new(self, &fresh, len, me);
+        let block = Block::new(self, &fresh, len, me, member);
         if kind != Kind::Data {
             // The geometry keeps the block inside its span, and the span exists.
             let len = usize::try_from(fresh.capacity).unwrap_or(0);
@@ -314,14 +313,14 @@ impl Family {
     /// # Ok::<(), ShmError>(())
     /// ```
     pub fn claim(&'static self, r: BlockRef) -> Result<Block, ShmError> {
-        let _open = self.map.keep_open()?;
+        let member = self.map.keep_open()?;
         let me = self.try_me()?;
         let place = self.map.place_of(&r)?;
         let generation = r.generation.wrapping_add(1) & GENERATION; // T2
         if place.kind == Kind::Cell || !self.take_over(&place, (r.owner, r.generation), (me, generation)) {
             return Err(ShmError::Gone(r));
         }
-        Ok(Block::claimed(self, &BlockRef { generation, ..r }, place.capacity, me))
+        Ok(Block::claimed(self, &BlockRef { generation, ..r }, place.capacity, me, member))
     }
 
     /// Makes `to` the owner of a block, and returns the reference with which it can claim it.

@@ -2,7 +2,6 @@
 
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::raw::layout::FUNCTIONS;
 use polyproc_sys::atomic::Ordering::{Acquire, Release};
 use std::hash::{DefaultHasher, Hasher};
 
@@ -51,7 +50,7 @@ impl Family {
     pub unsafe fn enter_function(&'static self, entry: Entry) -> Result<u32, ShmError> {
         let same = |i| self.map.function(i).read()[..3] == [entry.code, entry.target, entry.hash];
         let known = |from, to| (from..to).find(|&i| same(i) && self.read(i) == Some(entry));
-        let complete = || self.map.header().functions.load(Acquire).min(FUNCTIONS); // SYNC(E1)
+        let complete = || self.map.header().functions.load(Acquire).min(self.map.tables().functions); // SYNC(E1)
         let before = complete();
         if let Some(index) = known(0, before) {
             return Ok(index);
@@ -61,7 +60,7 @@ impl Family {
             if let Some(index) = known(0, index) {
                 return Ok(index);
             }
-            if index == FUNCTIONS {
+            if index == self.map.tables().functions {
                 return Err(ShmError::TooManyFunctions);
             }
             let Entry { code, target, hash } = entry;
@@ -84,7 +83,7 @@ impl Family {
     /// ```
     pub fn function(&self, index: u32, hash: u64) -> Result<Entry, ShmError> {
         let bad = ShmError::BadFunction { index };
-        if index >= self.map.header().functions.load(Acquire).min(FUNCTIONS) {
+        if index >= self.map.header().functions.load(Acquire).min(self.map.tables().functions) {
             return Err(bad); // SYNC(E1)
         }
         self.read(index).filter(|e| e.hash == hash).ok_or(bad)
@@ -92,7 +91,7 @@ impl Family {
 
     /// How many functions have been entered.
     pub(crate) fn functions(&self) -> u32 {
-        self.map.header().functions.load(Acquire).min(FUNCTIONS)
+        self.map.header().functions.load(Acquire).min(self.map.tables().functions)
     }
 
     /// The entry, if its check is right (F1).

@@ -231,6 +231,20 @@ impl Family {
         p.slot < self.map.tables().participants && self.map.participant(p.slot).is_alive(p.generation)
     }
 
+    /// Whether `p` is the calling thread, by whatever handle of a named object it was registered.
+    ///
+    /// ```
+    /// use polyproc_shm::Family;
+    /// let family = Family::get()?;
+    /// assert!(family.is_this_thread(family.participant()?));
+    /// # Ok::<(), polyproc_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn is_this_thread(&self, p: Participant) -> bool {
+        let occupant = self.map.participant(p.slot).occupant();
+        self.is_alive(p) && occupant.is_some_and(|(tid, _)| tid == robust::thread_id())
+    }
+
     /// The process of the family that has the number `pid`, if it is registered: the one to name to
     /// [`Family::process_died`] after `waitid`.
     ///
@@ -284,6 +298,7 @@ pub(crate) fn leave_closed() {
             if is_here && known.family.map.is_closed() {
                 // SAFETY: this thread linked the word when it registered, and forgets that now.
                 unsafe { robust::end_life(known.family.map.participant(known.participant.slot).word()) };
+                LAST.with(|last| last.set((0, 0)));
                 return false;
             }
             is_here

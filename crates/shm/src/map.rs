@@ -50,14 +50,20 @@ unsafe impl Sync for Map {}
 pub(crate) struct Tables {
     pub(crate) processes: u16,
     pub(crate) participants: u16,
+    pub(crate) functions: u32,
     /// Spans by which the file grows at least.
     pub(crate) step: u32,
 }
 
 impl Tables {
-    pub(crate) const FAMILY: Self = Self { processes: layout::PROCESSES, participants: layout::PARTICIPANTS, step: 16 };
-    /// Of a named segment: 36 KiB.
-    pub(crate) const NAMED: Self = Self { processes: 256, participants: 512, step: 1 };
+    pub(crate) const FAMILY: Self = Self {
+        processes: layout::PROCESSES,
+        participants: layout::PARTICIPANTS,
+        functions: layout::FUNCTIONS,
+        step: 16,
+    };
+    /// Of a named segment: 40 KiB. Functions are at other addresses in other programs.
+    pub(crate) const NAMED: Self = Self { processes: 256, participants: 512, functions: 0, step: 1 };
 
     /// The bytes that are backed from the start: two ranges, by offset and length.
     pub(crate) fn ranges(self) -> [(u64, u64); 2] {

@@ -37,8 +37,10 @@ pub struct Object {
     pub(crate) home: ProcessId,
     /// The block of this hold's cell, 0 while it has none.
     pub(crate) cell: AtomicU64,
-    /// What holds the object, if it has a name: its segment.
+    /// What keeps the memory, if it is that of a named object.
     member: Option<Arc<Membership>>,
+    /// Whether it is that named object itself: it lives as long as its segment.
+    pub(crate) is_root: bool,
 }
 
 impl Object {
@@ -56,9 +58,10 @@ impl Object {
     /// ```
     #[inline]
     pub fn create(family: &'static Family, len: u64, kind: Kind) -> Result<Self, ShmError> {
+        let _open = family.map.keep_open()?;
         let block = family.alloc(len, kind)?;
         let r = (block.offset(), block.generation(), block.capacity(), block.owner());
-        core::mem::forget(block);
+        let _ = block.into_ref();
         Ok(Self::held(family, r.0, r.1, kind, r.2, r.3, 0))
     }
 
@@ -72,16 +75,13 @@ impl Object {
         home: ProcessId,
         cell: u64,
     ) -> Self {
-        Self { family, offset, generation, kind, capacity, home, cell: AtomicU64::new(cell), member: None }
+        let member = family.map.keep_open().ok().flatten();
+        Self { family, offset, generation, kind, capacity, home, cell: AtomicU64::new(cell), member, is_root: false }
     }
 
-    pub(crate) fn with_member(mut self, member: Arc<Membership>) -> Self {
-        self.member = Some(member);
-        self
-    }
-
+    /// Its segment, if it has a name.
     pub(crate) fn member(&self) -> Option<&Arc<Membership>> {
-        self.member.as_ref()
+        self.member.as_ref().filter(|_| self.is_root)
     }
 
     /// The name that it can be opened by, if it has one.
@@ -93,7 +93,7 @@ impl Object {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&SegmentName> {
-        self.member.as_ref().map(|member| member.at())
+        self.member().map(|member| member.at())
     }
 
     /// The family whose memory it lies in.
@@ -189,7 +189,7 @@ impl Object {
 impl Drop for Object {
     #[inline]
     fn drop(&mut self) {
-        if self.member.is_some() || !self.family.is_me(self.home) {
+        if self.is_root || !self.family.is_me(self.home) {
             return; // it lives as long as its segment; inherited by fork: the parent frees it
         }
         if self.cell.load(Acquire) == 0 {

@@ -42,8 +42,9 @@ fn keep(object: Option<Object>) {
     let (held, mut free): (Vec<_>, Vec<_>) = core::mem::take(&mut *kept).into_iter().partition(is_held_here);
     *kept = held;
     if let Some(object) = object {
-        let name = |o: &Object| (o.family().id(), o.offset(), o.generation());
-        // One hold is enough: however many messages bring handles of a lock that this process holds.
+        // One hold is enough, however many messages bring handles of a lock that this process holds; where a lock with a name
+        // was opened several times, one for each mapping: the thread's list has the address in one of them.
+        let name = |o: &Object| (o.as_ptr(), o.generation());
         let is_kept = kept.iter().any(|k| name(k) == name(&object));
         if is_kept { &mut free } else { &mut *kept }.push(object);
     }

@@ -279,20 +279,28 @@ pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
     LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
 }
 
-/// The bytes of a lock, for values that are bound to it, and a number for where they lie, in which family's memory.
+/// The bytes of a lock, for values that are bound to it.
 #[doc(hidden)]
 #[must_use]
 #[inline]
-pub fn raw_of(lock: &Lock) -> (&'static RawLock, u64) {
-    (lock.raw, lock.object.offset() ^ lock.object.family().id())
+pub fn raw_of(lock: &Lock) -> &'static RawLock {
+    lock.raw
 }
 
-/// The bytes of the lock that a guard holds, and whether its last holder died; `None` in a forked child that inherited it.
+/// Which lock it is: the family, and where in its memory. One that has a name may have several addresses.
 #[doc(hidden)]
 #[must_use]
 #[inline]
-pub fn held_by(guard: &LockGuard<'_>) -> Option<(&'static RawLock, bool)> {
-    guard.thread.is_current().then_some((guard.lock.raw, guard.recovered))
+pub fn identity_of(lock: &Lock) -> (u64, u64) {
+    (lock.object.family().id(), lock.object.offset())
+}
+
+/// The lock that a guard holds, and whether its last holder died; `None` in a forked child that inherited it.
+#[doc(hidden)]
+#[must_use]
+#[inline]
+pub fn held_by<'a>(guard: &LockGuard<'a>) -> Option<(&'a Lock, bool)> {
+    guard.thread.is_current().then_some((guard.lock, guard.recovered))
 }
 
 impl core::fmt::Debug for Lock {

@@ -109,7 +109,7 @@ impl<T: Plain> Array<T> {
     #[inline]
     #[track_caller]
     pub fn locked_by<'a>(&'a self, guard: &'a mut LockGuard<'_>) -> ArrayGuard<'a, T> {
-        let held = Held::lent(self.raw_lock(), guard);
+        let held = Held::lent(self.get_lock(), guard);
         self.elements().repair();
         ArrayGuard::new(self, held)
     }
@@ -128,7 +128,7 @@ impl<T: Plain> Array<T> {
     fn raw_lock(&self) -> *const RawLock {
         match self.get_lock() {
             None => &raw const self.parts().raw.lock,
-            Some(lock) => raw_of(lock).0,
+            Some(lock) => raw_of(lock),
         }
     }
 }

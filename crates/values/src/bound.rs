@@ -3,7 +3,7 @@
 use core::fmt;
 use polyproc_shm::{Kind, Object, message};
 use polyproc_sync::Lock;
-use polyproc_sync::lock::raw_of;
+use polyproc_sync::lock::identity_of;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserializer, Serialize, Serializer};
@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 /// A number for the lock, by which an object tells whether it arrived with its own; 0 for none.
 pub(crate) fn hash(lock: Option<&Lock>) -> u64 {
-    lock.map_or(0, |lock| raw_of(lock).1.wrapping_mul(0x9e37_79b9_7f4a_7c15)) // an odd number: no two are the same
+    lock.map_or(0, |lock| {
+        let (family, offset) = identity_of(lock);
+        (family ^ offset).wrapping_mul(0x9e37_79b9_7f4a_7c15) // an odd number: in one family no two are the same
+    })
 }
 
 struct Sent<'a>(&'a Arc<Object>);

@@ -177,7 +177,7 @@ impl<T: Plain> Chunks<T> {
                 let elements = self.array.elements().alone(range.clone());
                 Ok(ChunkGuard { chunks: self, chunk: i, range, elements, recovered, thread: Thread::current() })
             }
-            Err(owner) if owner == me => Err(ClaimError::Mine { chunk: i }),
+            Err(owner) if family.is_this_thread(Participant::from_word(owner)) => Err(ClaimError::Mine { chunk: i }),
             Err(_) => Err(ClaimError::Claimed { chunk: i }),
         }
     }

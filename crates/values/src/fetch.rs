@@ -115,12 +115,14 @@ impl<T: Plain + PartialEq> Value<T> {
         if now != current {
             return Err(now);
         }
-        let _held = self.briefly();
+        let held = self.briefly();
         let now = self.get();
         if now != current {
             return Err(now);
         }
-        self.raw().write(|i| word_of(&new, i));
+        if held.is_mine() {
+            self.raw().write(|i| word_of(&new, i));
+        } // else the comparison has forked, and this is the child
         Ok(now)
     }
 }

@@ -1,10 +1,10 @@
 //! The lock of a value or an array as its guard holds it.
 
 use core::marker::PhantomData;
-use polyproc_sync::lock::held_by;
+use polyproc_sync::lock::{held_by, identity_of, raw_of};
 use polyproc_sync::raw::RawLock;
 use polyproc_sync::raw::lock::NotLocked;
-use polyproc_sync::{LockError, LockGuard};
+use polyproc_sync::{Lock, LockError, LockGuard};
 use polyproc_sys::Deadline;
 use polyproc_sys::robust::Thread;
 
@@ -65,18 +65,19 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// The lock as `guard` holds it, who gives it up.
+    /// `lock` as `guard` holds it, who gives it up.
     ///
     /// # Panics
     /// If it is the guard of another lock than `lock`, or was inherited by fork.
     #[inline]
     #[track_caller]
-    pub(crate) fn lent(lock: *const RawLock, guard: &'a mut LockGuard<'_>) -> Self {
-        let (raw, recovered) = held_by(guard).expect(INHERITED);
+    pub(crate) fn lent(lock: Option<&Lock>, guard: &'a mut LockGuard<'_>) -> Self {
+        let (held, recovered) = held_by(guard).expect(INHERITED);
         assert!(
-            core::ptr::eq(raw, lock),
+            lock.is_some_and(|lock| identity_of(lock) == identity_of(held)),
             "this guard is that of another lock: give the one of the lock that it was bound to, by `with_lock`"
         );
+        let lock: *const RawLock = raw_of(held);
         Self {
             lock,
             thread: Thread::current(),

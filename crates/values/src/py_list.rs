@@ -368,7 +368,7 @@ impl<R: Region> PyList<R> {
     /// ```
     #[track_caller]
     pub fn set(&self, i: usize, item: impl Into<Item>) -> Result<(), PyListError> {
-        let (item, room) = (item.into(), self.capacity(i));
+        let (item, room) = (item.into(), self.capacity(i).min(MOST)); // a longer slot has no format of 8 bytes
         let len = item.encode().1.len();
         if len > room {
             return Err(TooLong { index: i, len, room }.into());

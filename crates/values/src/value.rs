@@ -293,7 +293,7 @@ impl<T: Plain> Value<T> {
     #[inline]
     #[track_caller]
     pub fn locked_by<'a>(&'a self, guard: &'a mut LockGuard<'_>) -> ValueGuard<'a, T> {
-        ValueGuard::new(self, Held::lent(self.lock_bytes(), guard))
+        ValueGuard::new(self, Held::lent(self.lock.as_ref(), guard))
     }
 
     /// The lock for one operation.
@@ -308,7 +308,7 @@ impl<T: Plain> Value<T> {
     fn lock_bytes(&self) -> *const RawLock {
         match &self.lock {
             None => self.raw().lock(),
-            Some(lock) => raw_of(lock).0,
+            Some(lock) => raw_of(lock),
         }
     }
 

@@ -70,6 +70,24 @@ fn a_dead_ones_chunk_is_recovered_once() {
     });
 }
 
+/// Whoever sees the claim of a thread that has just registered knows of the registration (M2).
+#[test]
+fn a_living_owner_is_not_taken_for_its_predecessor() {
+    loom::model(|| {
+        let shared = Arc::new((RawClaim::new(), AtomicU64::new(0)));
+        let other = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.1.store(1, Relaxed); // registered
+                shared.0.claim(1, |_| false).is_ok()
+            })
+        };
+        let mine = shared.0.claim(2, |owner| owner == 1 && shared.1.load(Relaxed) == 0);
+        assert_ne!(mine, Ok(true), "taken from the living");
+        assert!(other.join().expect("the other one ended well") || mine == Ok(false));
+    });
+}
+
 /// Two writers of different elements of one word, of which each stores twice.
 #[test]
 fn neighbours_in_one_word() {

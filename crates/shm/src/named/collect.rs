@@ -3,6 +3,9 @@
 use super::error::SegmentError;
 use super::open::read_facts;
 use super::place::{PREFIX, Place, file_name};
+use crate::kind::Kind;
+use crate::map::Tables;
+use crate::raw::segment::CONTENT;
 use polyproc_sys::SysError;
 use polyproc_sys::dir::user;
 use polyproc_sys::memory::{Access, SharedFile};
@@ -47,14 +50,34 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
         None => Fate::Foreign,
         Some(facts) if facts.persistent => Fate::Persistent,
         Some(_) if !dir.means(name, &file)? => Fate::Gone,
-        Some(_) => {
+        Some(facts) => {
             let bytes = file.backed()?;
-            if dir.unlink(name)? { Fate::Removed(bytes) } else { Fate::Gone }
+            if dir.unlink(name)? {
+                // Processes that have left it may have its tables mapped still.
+                if let Ok(file) = file.reopen(Access::ReadWrite)
+                    && facts.kind != Kind::Memory
+                {
+                    give_back(&file);
+                }
+                Fate::Removed(bytes)
+            } else {
+                Fate::Gone
+            }
         }
     };
     // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
     file.unlock()?;
     Ok(fate)
+}
+
+/// Gives the memory of a named object that nobody holds any more back to the system: all but the table of threads, where
+/// some of processes that have left it may be named to the kernel still.
+pub(super) fn give_back(file: &SharedFile) {
+    let [_, (participants, len)] = Tables::NAMED.ranges();
+    let behind = CONTENT + participants + len;
+    // If the kernel does not want to, it does so when the last mapping is gone.
+    let _ = file.punch(CONTENT, participants);
+    let _ = file.punch(behind, file.size().unwrap_or(0).saturating_sub(behind));
 }
 
 /// Unlinks a segment that this process is about to leave, if it has its exclusive lock, so that nobody else holds it.

@@ -58,6 +58,11 @@ impl Lease {
         &self.hold.file
     }
 
+    /// Whether nobody else has ever seen the segment: it got no name.
+    pub(super) fn has_no_name(&self) -> bool {
+        self.exit.get().is_none() && self.is_own() && self.file().info().is_ok_and(|info| info.links == 0)
+    }
+
     /// Whether no forked child shares the lock.
     pub(super) fn is_own(&self) -> bool {
         self.hold.forks == forks()

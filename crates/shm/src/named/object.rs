@@ -65,10 +65,15 @@ impl Object {
             member.file().back(CONTENT + offset, len).map_err(failed)?;
         }
         let family = Family::found_named(Map::named(space, Arc::downgrade(&member))?)?;
-        let object = make(family)?.into_root()?;
         member.set_family(family);
+        family.try_me()?;
+        let object = make(family)?;
+        if object.family().id() != family.id() {
+            return Err(ShmError::OtherFamily.into());
+        }
+        let object = object.into_root()?;
         member.lease().set_exit(link.link(member.file())?);
-        Ok(Arc::new(object.with_member(member)))
+        Ok(Arc::new(object))
     }
 
     /// The object that has the name, if it is what `content` says and has at least `least` bytes.
@@ -128,12 +133,18 @@ pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Objec
         return Err(unusable("its header was damaged; unlink it"));
     }
     let member = Arc::new(Membership::new(lease, at.clone(), facts.uuid));
+    let [_, (offset, len)] = Tables::NAMED.ranges();
+    let size = member.file().size().map_err(|source| SegmentError::Sys { at: at.clone(), source })?;
+    if size < CONTENT + offset + len {
+        return Err(unusable("it was truncated; unlink it"));
+    }
     let family = Family::join_named(Map::named(space, Arc::downgrade(&member))?)
         .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e.into() })?;
     member.set_family(family);
+    family.try_me()?;
     let root = family.root(kind, least)?.ok_or_else(|| unusable("the object in it was damaged; unlink it"))?;
     family.reap();
-    Ok(Arc::new(root.with_member(member)))
+    Ok(Arc::new(root))
 }
 
 /// Before anything is made: whether the name is taken.

@@ -11,7 +11,7 @@ use polyproc_sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 impl Object {
     /// Makes a fresh object of this process the one that has the name of its segment, which nobody else sees yet.
-    pub(super) fn into_root(self) -> Result<Self, ShmError> {
+    pub(super) fn into_root(mut self) -> Result<Self, ShmError> {
         let gone = || ShmError::ObjectGone { offset: self.offset };
         let header = self.family.map.header();
         let place = self.family.map.place(self.offset)?;
@@ -19,6 +19,7 @@ impl Object {
         place.tag.compare_exchange(old.0, new.0, AcqRel, Relaxed).map_err(|_| gone())?;
         header.root_generation.store(u64::from(self.generation), Relaxed);
         header.root.store(self.offset, Release);
+        self.is_root = true;
         Ok(self)
     }
 }
@@ -35,7 +36,9 @@ impl Family {
             return Ok(None);
         }
         let me = self.try_me()?;
-        Ok(Some(Object::held(self, offset, tag.generation(), kind, place.capacity, me, 0)))
+        let mut root = Object::held(self, offset, tag.generation(), kind, place.capacity, me, 0);
+        root.is_root = true;
+        Ok(Some(root))
     }
 
     /// Whether the block is that of the object that has the name of this family's segment.
@@ -44,30 +47,16 @@ impl Family {
         offset == header.root.load(Acquire) && u64::from(generation) == header.root_generation.load(Relaxed)
     }
 
-    /// Whether this process owns no block that anybody can still use: the objects are given up already.
-    pub(super) fn has_no_blocks(&'static self) -> bool {
-        let mut kept = Vec::new();
-        self.for_each_block(|offset, place, tag| {
-            if tag.count().is_some()
-                && let Some(hooks) = crate::kind::hooks(place.kind)
+    /// Gives this process's place in the table of processes up: under the holders lock, so that a sweep that has begun
+    /// does not take what this process has put somewhere since for a dead one's.
+    pub(super) fn resign(&'static self) {
+        let me = self.registered_me();
+        self.with_holders(|_| {
+            if let Some((pid, generation, _)) = self.map.process(me.slot).occupant()
+                && generation == me.generation
             {
-                (hooks.trace)(self, offset, &mut |r| kept.push((r.offset, r.generation)));
+                self.map.process(me.slot).release(pid, generation);
             }
         });
-        let mut none = true;
-        self.for_each_block(|offset, _, tag| {
-            none &= tag.owner().is_none_or(|owner| !self.is_me(owner)) || kept.contains(&(offset, tag.generation()));
-        });
-        none
-    }
-
-    /// Gives this process's place in the table of processes up.
-    pub(super) fn resign(&self) {
-        let me = self.registered_me();
-        if let Some((pid, generation, _)) = self.map.process(me.slot).occupant()
-            && generation == me.generation
-        {
-            self.map.process(me.slot).release(pid, generation);
-        }
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! # Invariants
 //! P1. `start` is 0 or that of the process in `owner`: `release` clears it first.
-//! P2. A slot is released only with proof of death, after the sweep.
+//! P2. A slot is released only under the holders lock: with proof of death, after the sweep, or by its process, which has
+//!     given up all that it held but what it has handed on (named objects).
 //! P3. Generations have 24 bits and are never 0: (slot, 0) is nobody.
 //!
 //! # Memory ordering

@@ -71,7 +71,7 @@ impl Unnamed {
         let at = data.as_ptr();
         // The block becomes the object's when this process, which owns both, can no longer die between the two.
         raw.describe(data.ref_(), len);
-        core::mem::forget(data);
+        let _ = data.into_ref();
         Ok(Self { object: Arc::new(object), raw, at, limit, forks: forks() })
     }
 

@@ -20,6 +20,8 @@
 //! # Memory ordering
 //! M1. The release store of `give_up` pairs with the acquire CAS of `claim`: the next owner sees what the last one stored.
 //!     What a dead one has stored is seen by whoever knows by an acquire load that he is dead.
+//! M2. Whoever sees a claim acquires what its owner did before, so that he knows of the owner's registration and does not
+//!     take him for his dead predecessor: release on the way in, acquire on every look.
 //!
 //! # If a process dies
 //! Its claims name threads that are dead: whoever comes next takes the chunk and is told that it may be half written. A
@@ -27,7 +29,7 @@
 
 use polyproc_sys::atomic::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Release},
 };
 
 const HELD: u64 = 1; // the zero page is chunks that nobody owns
@@ -80,14 +82,14 @@ impl RawClaim {
     #[inline]
     pub fn claim(&self, me: u32, dead: impl Fn(u32) -> bool) -> Result<bool, u32> {
         let mine = u64::from(me) << OWNER_SHIFT | HELD;
-        let mut seen = self.word.load(Relaxed);
+        let mut seen = self.word.load(Acquire); // SYNC(M2)
         loop {
             let owner = (seen >> OWNER_SHIFT) as u32;
             if seen & HELD != 0 && !dead(owner) {
                 return Err(owner); // C2
             }
-            match self.word.compare_exchange(seen, mine, Acquire, Relaxed) {
-                Ok(_) => return Ok(seen & HELD != 0), // C1, SYNC(M1)
+            match self.word.compare_exchange(seen, mine, AcqRel, Acquire) {
+                Ok(_) => return Ok(seen & HELD != 0), // C1, SYNC(M1), SYNC(M2)
                 Err(now) => seen = now,
             }
         }
