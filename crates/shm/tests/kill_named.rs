@@ -13,12 +13,14 @@ use polyproc_testing::{Kill, Scenario, kill_at_every_instruction, runner};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let long: [runner::Test<'_>; 1] =
-        [("a_segment_is_created_in_place_of_a_dead_one", a_segment_is_created_in_place_of_a_dead_one)];
+    // Minutes each: for people.
+    let long: [runner::Test<'_>; 2] = [
+        ("a_segment_is_created_in_place_of_a_dead_one", a_segment_is_created_in_place_of_a_dead_one),
+        ("a_dead_segment_is_opened", a_dead_segment_is_opened),
+    ];
     let tests: &[runner::Test<'_>] = &[
         ("a_segment_is_created", a_segment_is_created),
         ("a_segment_is_opened_and_left", a_segment_is_opened_and_left),
-        ("a_dead_segment_is_opened", a_dead_segment_is_opened),
         ("the_last_holder_leaves", the_last_holder_leaves),
         ("a_segment_is_unlinked", a_segment_is_unlinked),
         ("segments_are_collected", segments_are_collected),
