@@ -246,9 +246,9 @@ in_claims 'claim: a chunk is claimed by a store' $claim \
 in_claims 'claim: a chunk is claimed without Release' $claim \
     's/\(seen, mine, AcqRel, Acquire\)/(seen, mine, Acquire, Acquire)/' a_living_owner_is_not_taken_for_its_predecessor
 in_claims 'claim: the word is looked at without Acquire' $claim \
-    's/self\.word\.load\(Acquire\)/self.word.load(Relaxed)/' a_living_owner_is_not_taken_for_its_predecessor
+    's/self\.word\.load\(Acquire\)/self.word.load(polyproc_sys::atomic::Ordering::Relaxed)/' a_living_owner_is_not_taken_for_its_predecessor
 in_claims 'claim: a chunk is given up without Release' $claim \
-    's/self\.word\.store\(0, Release\)/self.word.store(0, Relaxed)/' two_owners_one_after_the_other
+    's/self\.word\.store\(0, Release\)/self.word.store(0, polyproc_sys::atomic::Ordering::Relaxed)/' two_owners_one_after_the_other
 in_claims 'claim: a chunk is taken from its living owner' $claim \
     's/ \&\& !dead\(owner\)/ \&\& false \&\& dead(owner)/' two_owners_one_after_the_other
 in_claims 'claim: nobody is told of a death' $claim \
