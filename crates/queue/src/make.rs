@@ -2,9 +2,9 @@
 
 use crate::contents;
 use crate::error::{QueueError, SCRIBBLED};
-use crate::queue::{Queue, is_narrow, type_hash};
+use crate::queue::{Queue, is_narrow};
 use crate::raw::queue::{MOST, NARROW, RawQueue, WIDE};
-use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError};
+use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError, type_hash};
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 

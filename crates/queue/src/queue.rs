@@ -423,14 +423,6 @@ pub(crate) fn is_narrow<T: 'static>() -> bool {
     matches!(Codec::of::<T>(), Codec::Raw { size } if size <= 8)
 }
 
-/// A number that stands for the type of the items; the same in all processes of a family, which run the same program.
-pub(crate) fn type_hash<T: 'static>() -> u64 {
-    use core::hash::{Hash, Hasher};
-    let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    (core::any::type_name::<T>(), size_of::<T>()).hash(&mut hasher);
-    hasher.finish()
-}
-
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Self { object: Arc::clone(&self.object), parts: self.parts, _items: PhantomData }

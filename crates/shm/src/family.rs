@@ -3,6 +3,7 @@
 use crate::allocator::Cursors;
 use crate::block::Block;
 use crate::error::ShmError;
+use crate::hash::hash;
 use crate::identity::Me;
 use crate::ids::{BlockRef, ProcessId};
 use crate::kind::{self, Kind};
@@ -16,7 +17,7 @@ use polyproc_sys::atomic::{
 };
 use polyproc_sys::memory::MemFd;
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -421,7 +422,5 @@ pub(crate) fn namespace() -> Result<u64, SysError> {
 /// A hash of the boot id; 0 where /proc does not tell it.
 pub(crate) fn boot_id() -> u64 {
     let Ok(text) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&text);
-    hasher.finish()
+    hash(&text)
 }

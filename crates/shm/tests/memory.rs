@@ -7,8 +7,7 @@ mod place;
 
 use place::{LIMIT, TempPlace};
 use polyproc_shm::{
-    Family, Kind, MemoryBuilder, Message, MessageError, Place, ReadOnlyMemory, SegmentError, SharedMemory, ShmError,
-    gc, message,
+    Family, Kind, Message, MessageError, Place, ReadOnlyMemory, SegmentError, SharedMemory, ShmError, gc, message,
 };
 use polyproc_sys::fork::{kill_child, spawn_child, wait_child};
 use polyproc_testing::{LeakCheck, Survivor, runner};
@@ -41,10 +40,6 @@ fn main() -> ExitCode {
         python_sees_our_files_and_we_see_its,
         lack_of_space_names_the_place_and_the_size,
     ])
-}
-
-fn at(place: &Place) -> MemoryBuilder {
-    SharedMemory::builder().dir(place.path()).unwrap()
 }
 
 fn family() -> &'static Family {
@@ -115,7 +110,7 @@ fn a_child_writes_into_memory_that_it_was_sent() {
 
 fn named_memory_travels_by_its_name() {
     let place = TempPlace::new();
-    let memory = at(&place).create("a", 10).unwrap();
+    let memory = SharedMemory::create(place.name("a"), 10).unwrap();
     let other = arrived(sent(&memory)).unwrap();
     other.set::<u8>(0, 9).unwrap();
     assert_eq!(memory.get::<u8>(0).unwrap(), 9);
@@ -127,7 +122,7 @@ fn named_memory_travels_by_its_name() {
 
 fn named_memory_that_is_gone_when_it_arrives_is_an_error() {
     let place = TempPlace::new();
-    let message = sent(&at(&place).create("a", 10).unwrap());
+    let message = sent(&SharedMemory::create(place.name("a"), 10).unwrap());
     let error = arrived(message).unwrap_err();
     assert!(matches!(&error, MessageError::Segment(SegmentError::Gone(at)) if at.name == "a"), "{error}");
     assert!(error.to_string().contains("keep a handle"), "{error}");
@@ -135,18 +130,18 @@ fn named_memory_that_is_gone_when_it_arrives_is_an_error() {
 
 fn a_name_that_means_another_segment_by_now_is_an_error() {
     let place = TempPlace::new();
-    let message = sent(&at(&place).create("a", 10).unwrap());
-    let _other = at(&place).create("a", 10).unwrap();
+    let message = sent(&SharedMemory::create(place.name("a"), 10).unwrap());
+    let _other = SharedMemory::create(place.name("a"), 10).unwrap();
     assert!(matches!(arrived(message), Err(MessageError::Segment(SegmentError::Gone(_)))));
 }
 
 fn a_plain_file_travels_by_its_name() {
     let place = TempPlace::new();
-    let memory = at(&place).create_plain("a", 10).unwrap();
+    let memory = SharedMemory::create_plain(place.name("a"), 10).unwrap();
     arrived(sent(&memory)).unwrap().set::<u8>(0, 9).unwrap();
     assert_eq!(memory.get::<u8>(0).unwrap(), 9);
     let message = sent(&memory);
-    at(&place).unlink_plain("a").unwrap();
+    SharedMemory::unlink_plain(place.name("a")).unwrap();
     assert!(matches!(arrived(message), Err(MessageError::Segment(SegmentError::NotFound(_)))));
 }
 
@@ -154,9 +149,9 @@ fn accesses_beside_the_end_are_errors() {
     let place = TempPlace::new();
     for memory in [
         SharedMemory::new(10).unwrap(),
-        at(&place).create("a", 10).unwrap(),
-        at(&place).create_plain("b", 10).unwrap(),
-        at(&place).growable(10_000).create("c", 10).unwrap(),
+        SharedMemory::create(place.name("a"), 10).unwrap(),
+        SharedMemory::create_plain(place.name("b"), 10).unwrap(),
+        SharedMemory::builder().growable(10_000).create(place.name("c"), 10).unwrap(),
         SharedMemory::builder().growable(10_000).unnamed(10).unwrap(),
     ] {
         let mut bytes = [1; 4];
@@ -179,7 +174,7 @@ fn accesses_beside_the_end_are_errors() {
 fn growth_is_seen_by_others() {
     let place = TempPlace::new();
     for memory in [
-        at(&place).growable(1 << 30).create("a", 10).unwrap(),
+        SharedMemory::builder().growable(1 << 30).create(place.name("a"), 10).unwrap(),
         SharedMemory::builder().growable(1 << 20).unnamed(10).unwrap(),
     ] {
         let other = arrived(sent(&memory)).unwrap();
@@ -202,19 +197,19 @@ fn growth_is_seen_by_others() {
         assert!(matches!(memory.grow(1 << 40), Err(SegmentError::NotGrowable { .. })));
     }
     family().reap();
-    let fixed = at(&place).create("b", 10).unwrap();
+    let fixed = SharedMemory::create(place.name("b"), 10).unwrap();
     assert!(fixed.grow(11).unwrap_err().to_string().contains("growable"));
 }
 
 fn many_grow_at_once() {
     const STEP: u64 = 1000;
     let place = TempPlace::new();
-    let memory = at(&place).growable(1 << 24).create("a", 0).unwrap();
+    let memory = SharedMemory::builder().growable(1 << 24).create(place.name("a"), 0).unwrap();
     let children: Vec<_> = (0..4_u64)
         .map(|who| {
             let place = &place;
             Survivor::fork(move |_| {
-                let mine = at(place).open("a").unwrap();
+                let mine = SharedMemory::open(place.name("a")).unwrap();
                 for i in 0..200 {
                     let end = (i * 4 + who + 1) * STEP;
                     mine.grow(end).unwrap();
@@ -238,10 +233,10 @@ fn only_the_only_holder_shrinks() {
         assert!(matches!(error, SegmentError::InUse { .. }), "{error}");
         assert_eq!(memory.len(), 10);
     };
-    let mut plain = at(&place).create_plain("p", 10).unwrap();
+    let mut plain = SharedMemory::create_plain(place.name("p"), 10).unwrap();
     refused(&mut plain);
     let makers: [&dyn Fn() -> SharedMemory; 2] =
-        [&|| SharedMemory::new(10).unwrap(), &|| at(&place).create("a", 10).unwrap()];
+        [&|| SharedMemory::new(10).unwrap(), &|| SharedMemory::create(place.name("a"), 10).unwrap()];
     for make in makers {
         let mut memory = make();
         let clone = memory.clone();
@@ -263,18 +258,18 @@ fn only_the_only_holder_shrinks() {
         memory.shrink(1).unwrap();
         assert_eq!(memory.len(), 1);
     }
-    let mut memory = at(&place).create("b", 10).unwrap();
-    let reader = at(&place).open_read_only("b").unwrap();
+    let mut memory = SharedMemory::create(place.name("b"), 10).unwrap();
+    let reader = ReadOnlyMemory::open(place.name("b")).unwrap();
     refused(&mut memory);
     drop(reader);
     memory.shrink(3).unwrap();
-    assert_eq!(at(&place).open("b").unwrap().len(), 3);
+    assert_eq!(SharedMemory::open(place.name("b")).unwrap().len(), 3);
     assert_eq!(gc(&place).unwrap().in_use, 1, "it is held again");
 }
 
 fn what_was_given_back_is_zero_and_backed_again() {
     let place = TempPlace::new();
-    for mut memory in [at(&place).create("a", 100_000).unwrap(), SharedMemory::new(100_000).unwrap()] {
+    for mut memory in [SharedMemory::create(place.name("a"), 100_000).unwrap(), SharedMemory::new(100_000).unwrap()] {
         memory.write(0, &[7; 100_000]).unwrap();
         memory.shrink(5000).unwrap();
         assert!(memory.get::<u8>(5000).is_err());
@@ -284,7 +279,7 @@ fn what_was_given_back_is_zero_and_backed_again() {
         assert!(bytes[..5000].iter().all(|&b| b == 7) && bytes[5000..].iter().all(|&b| b == 0));
     }
     let taken = || std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(place.path().join("polyproc.b")).unwrap());
-    let mut memory = at(&place).create("b", 1 << 20).unwrap();
+    let mut memory = SharedMemory::create(place.name("b"), 1 << 20).unwrap();
     let full = taken();
     memory.shrink(0).unwrap();
     assert!(taken() < full / 100);
@@ -298,7 +293,7 @@ fn two_programs_make_or_open_one() {
         .map(|_| {
             Survivor::fork(|_| {
                 for _ in 0..300 {
-                    let memory = at(&place).open_or_create("a", 8).unwrap();
+                    let memory = SharedMemory::open_or_create(place.name("a"), 8).unwrap();
                     assert_eq!(memory.len(), 8);
                     memory.set::<u64>(0, 1).unwrap();
                 }
@@ -314,8 +309,8 @@ fn two_programs_make_or_open_one() {
 
 fn a_reader_sees_what_is_written() {
     let place = TempPlace::new();
-    let memory = at(&place).growable(1 << 20).create("a", 8).unwrap();
-    let reader = at(&place).open_read_only("a").unwrap();
+    let memory = SharedMemory::builder().growable(1 << 20).create(place.name("a"), 8).unwrap();
+    let reader = ReadOnlyMemory::open(place.name("a")).unwrap();
     memory.grow(16).unwrap();
     memory.set(1, 7_u64).unwrap();
     assert_eq!((reader.len(), reader.get::<u64>(1).unwrap()), (16, 7));
@@ -328,7 +323,7 @@ fn a_reader_sees_what_is_written() {
 fn a_received_descriptor_is_a_hold_of_its_own() {
     let leaks = LeakCheck::start();
     let place = TempPlace::new();
-    let memory = at(&place).create("a", 8).unwrap();
+    let memory = SharedMemory::create(place.name("a"), 8).unwrap();
     let fd = memory.fd().unwrap().try_clone_to_owned().unwrap();
     let other = SharedMemory::attach(fd).unwrap();
     assert_eq!(other.name(), memory.name());
@@ -341,10 +336,10 @@ fn a_received_descriptor_is_a_hold_of_its_own() {
     assert_eq!(place.files(), [""; 0]);
 
     // One that has lost its name meanwhile is as good.
-    let memory = at(&place).create("a", 8).unwrap();
+    let memory = SharedMemory::create(place.name("a"), 8).unwrap();
     let fd = memory.fd().unwrap().try_clone_to_owned().unwrap();
-    at(&place).unlink("a").unwrap();
-    let _new = at(&place).create("a", 8).unwrap();
+    SharedMemory::unlink(place.name("a")).unwrap();
+    let _new = SharedMemory::create(place.name("a"), 8).unwrap();
     let other = SharedMemory::attach(fd).unwrap();
     other.set(0, 5_u64).unwrap();
     assert_eq!(memory.get::<u64>(0).unwrap(), 5);
@@ -364,17 +359,20 @@ fn a_descriptor_of_something_else_is_refused() {
 
 fn a_plain_file_has_nothing_but_its_bytes() {
     let place = TempPlace::new();
-    let memory = at(&place).create_plain("polyproc.looks-like-ours", 10).unwrap();
+    let memory = SharedMemory::create_plain(place.name("polyproc.looks-like-ours"), 10).unwrap();
     memory.write(0, b"0123456789").unwrap();
     let path = place.path().join("polyproc.looks-like-ours");
     assert_eq!(std::fs::read(&path).unwrap(), b"0123456789");
-    assert!(matches!(at(&place).create_plain("polyproc.looks-like-ours", 1), Err(SegmentError::Exists(_))));
+    assert!(matches!(
+        SharedMemory::create_plain(place.name("polyproc.looks-like-ours"), 1),
+        Err(SegmentError::Exists(_))
+    ));
     drop(memory);
     assert_eq!(gc(&place).unwrap().foreign, 1);
     assert_eq!(place.files(), ["polyproc.looks-like-ours"]);
-    at(&place).unlink_plain("polyproc.looks-like-ours").unwrap();
-    assert!(matches!(at(&place).open_plain("x"), Err(SegmentError::NotFound(_))));
-    assert!(matches!(at(&place).open_plain("a/b"), Err(SegmentError::BadName { .. })));
+    SharedMemory::unlink_plain(place.name("polyproc.looks-like-ours")).unwrap();
+    assert!(matches!(SharedMemory::open_plain(place.name("x")), Err(SegmentError::NotFound(_))));
+    assert!(matches!(SharedMemory::open_plain(place.name("a/b")), Err(SegmentError::BadName { .. })));
 }
 
 const PYTHON: &str = r"
@@ -447,7 +445,10 @@ fn lack_of_space_names_the_place_and_the_size() {
 }
 
 fn too_large(place: &Place, len: u64) {
-    for error in [at(place).create("a", len).unwrap_err(), at(place).create_plain("a", len).unwrap_err()] {
+    for error in [
+        SharedMemory::create(place.name("a"), len).unwrap_err(),
+        SharedMemory::create_plain(place.name("a"), len).unwrap_err(),
+    ] {
         let SegmentError::NoSpace { at, asked, .. } = &error else { panic!("{error}") };
         assert_eq!((at.dir.as_path(), *asked), (place.path(), len));
         let text = error.to_string();
@@ -455,7 +456,7 @@ fn too_large(place: &Place, len: u64) {
     }
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
     // What can be had is had, and growing beyond it fails and changes nothing.
-    let memory = at(place).growable(len).create("b", 500_000).unwrap();
+    let memory = SharedMemory::builder().growable(len).create(place.name("b"), 500_000).unwrap();
     memory.write(499_999, &[1]).unwrap();
     assert!(matches!(memory.grow(len), Err(SegmentError::NoSpace { .. })));
     assert_eq!(memory.len(), 500_000);

@@ -3,10 +3,10 @@
 use crate::array::Array;
 use crate::bound;
 use crate::contents;
-use crate::plain::{Bits, Plain, type_hash};
+use crate::plain::{Bits, Plain};
 use crate::raw::Elements;
 use crate::raw::array::RawArray;
-use polyproc_shm::{Family, Kind, Object, ShmError};
+use polyproc_shm::{Family, Kind, Object, ShmError, type_hash};
 use polyproc_sync::Lock;
 use std::sync::Arc;
 

@@ -6,10 +6,10 @@ use crate::contents;
 use crate::error::{SCRIBBLED, ValueError};
 use crate::item::Item;
 use crate::list::{self, LIST, ShareableList};
-use crate::plain::{Plain, type_hash};
+use crate::plain::Plain;
 use crate::raw::array::RawArray;
 use crate::value::{self, Value};
-use polyproc_shm::{Content, Kind, Name, Object, SegmentError};
+use polyproc_shm::{Content, Kind, Name, Object, SegmentError, type_hash};
 use std::sync::Arc;
 
 /// Raised with every change of the bytes of a value, an array or a list.

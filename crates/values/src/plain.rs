@@ -80,11 +80,3 @@ impl<T: Plain> Bits<T> {
         })
     }
 }
-
-/// A number that stands for the type; the same in all processes of a family, which run the same program.
-pub(crate) fn type_hash<T: 'static>() -> u64 {
-    use core::hash::{Hash, Hasher};
-    let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    (core::any::type_name::<T>(), size_of::<T>()).hash(&mut hasher);
-    hasher.finish()
-}

@@ -3,12 +3,12 @@
 use crate::bound;
 use crate::error::{SCRIBBLED, ValueError};
 use crate::held::Held;
-use crate::plain::{Bits, Plain, type_hash, word_of, words};
+use crate::plain::{Bits, Plain, word_of, words};
 use crate::raw::RawValue;
 use crate::value_guard::ValueGuard;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
-use polyproc_shm::{Family, Kind, Object, ShmError, message};
+use polyproc_shm::{Family, Kind, Object, ShmError, message, type_hash};
 use polyproc_sync::lock::raw_of;
 use polyproc_sync::raw::RawLock;
 use polyproc_sync::{Lock, LockError, LockGuard, kept};

@@ -134,6 +134,15 @@ pub enum SegmentError {
         /// The bytes that it can grow to.
         limit: u64,
     },
+    /// Only memory that was created with a name has a choice of how long it stays.
+    #[error(
+        "{what} has no holders that it could outlive or not: what has no name ends with its last handle, a plain file stays \
+         until unlink_plain(name); make it by create(name, len)"
+    )]
+    NotNamed {
+        /// Which memory.
+        what: String,
+    },
     /// Others may use the bytes that were to be given back.
     #[error("{what} cannot shrink while others may use it: drop all other handles, in all processes, and try again")]
     InUse {

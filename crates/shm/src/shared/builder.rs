@@ -5,28 +5,25 @@ use super::plain::Plain;
 use super::read_only::{ReadOnlyMemory, Source};
 use super::unnamed::Unnamed;
 use crate::kind::Kind;
-use crate::named::{Content, NamedFile, Place, SegmentError, Shape, patiently};
+use crate::named::{Content, Name, NamedFile, SegmentError, Shape, patiently};
 use polyproc_sys::memory::Access;
-use std::path::Path;
 use std::sync::Arc;
 
 /// What a segment of shared memory says that it holds.
 pub(super) const BYTES: Content<'static> = Content { kind: Kind::Memory, type_name: "bytes", type_hash: 0 };
 
-/// Says how shared memory is to be made, or where it is to be found.
+/// Says how shared memory is to be made.
 ///
 /// ```
 /// use polyproc_shm::SharedMemory;
-/// let dir = std::env::temp_dir();
 /// let name = format!("doc-builder-{}", std::process::id());
-/// let memory = SharedMemory::builder().dir(&dir)?.mode(0o640).growable(1 << 20).create(&name, 4096)?;
-/// assert_eq!(SharedMemory::builder().dir(&dir)?.open(&name)?.limit(), 1 << 20);
+/// let memory = SharedMemory::builder().mode(0o640).growable(1 << 20).create(&name, 4096)?;
+/// assert_eq!(SharedMemory::open(&name)?.limit(), 1 << 20);
 /// # Ok::<(), polyproc_shm::SegmentError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it makes nothing until it is told what"]
 pub struct MemoryBuilder {
-    place: Place,
     mode: u32,
     limit: u64,
     prefault: bool,
@@ -34,19 +31,7 @@ pub struct MemoryBuilder {
 
 impl MemoryBuilder {
     pub(super) fn new() -> Self {
-        Self { place: Place::default(), mode: 0o600, limit: 0, prefault: false }
-    }
-
-    /// The directory of the names, `/dev/shm` if nothing is said; on a file system in memory.
-    ///
-    /// # Errors
-    /// As [`Place::dir`].
-    ///
-    /// # Examples
-    /// See [`MemoryBuilder`].
-    pub fn dir(mut self, path: impl AsRef<Path>) -> Result<Self, SegmentError> {
-        self.place = Place::dir(path)?;
-        Ok(self)
+        Self { mode: 0o600, limit: 0, prefault: false }
     }
 
     /// The permissions of the file, 0600 if nothing is said, whatever the umask. Named memory is opened by its owner alone,
@@ -99,9 +84,10 @@ impl MemoryBuilder {
     ///
     /// # Examples
     /// See [`MemoryBuilder`].
-    pub fn create(&self, name: &str, len: u64) -> Result<SharedMemory, SegmentError> {
+    pub fn create(&self, name: impl Into<Name>, len: u64) -> Result<SharedMemory, SegmentError> {
+        let name = name.into();
         let shape = Shape { len, limit: self.limit, mode: self.mode };
-        self.named(NamedFile::create(&self.place, name, &BYTES, shape, |_| Ok(()))?)
+        self.named(NamedFile::create(name.place(), name.text(), &BYTES, shape, |_| Ok(()))?)
     }
 
     /// As [`SharedMemory::open`].
@@ -111,8 +97,9 @@ impl MemoryBuilder {
     ///
     /// # Examples
     /// See [`MemoryBuilder`].
-    pub fn open(&self, name: &str) -> Result<SharedMemory, SegmentError> {
-        self.named(NamedFile::open(&self.place, name, &BYTES, Access::ReadWrite)?)
+    pub fn open(&self, name: impl Into<Name>) -> Result<SharedMemory, SegmentError> {
+        let name = name.into();
+        self.named(NamedFile::open(name.place(), name.text(), &BYTES, Access::ReadWrite)?)
     }
 
     /// As [`SharedMemory::open_or_create`].
@@ -127,15 +114,16 @@ impl MemoryBuilder {
     /// assert_eq!(SharedMemory::builder().growable(100).open_or_create(&name, 10)?.limit(), 100);
     /// # Ok::<(), polyproc_shm::SegmentError>(())
     /// ```
-    pub fn open_or_create(&self, name: &str, len: u64) -> Result<SharedMemory, SegmentError> {
-        let found = patiently(|| match self.open(name) {
-            Err(SegmentError::NotFound(_)) => match self.create(name, len) {
+    pub fn open_or_create(&self, name: impl Into<Name>, len: u64) -> Result<SharedMemory, SegmentError> {
+        let name = name.into();
+        let found = patiently(|| match self.open(name.clone()) {
+            Err(SegmentError::NotFound(_)) => match self.create(name.clone(), len) {
                 Err(SegmentError::Exists(_)) => Ok(None),
                 made => made.map(Some),
             },
             opened => opened.map(Some),
         })?;
-        found.ok_or_else(|| SegmentError::Busy(self.place.named(name)))
+        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())))
     }
 
     /// As [`ReadOnlyMemory::open`].
@@ -145,8 +133,9 @@ impl MemoryBuilder {
     ///
     /// # Examples
     /// See [`ReadOnlyMemory`].
-    pub fn open_read_only(&self, name: &str) -> Result<ReadOnlyMemory, SegmentError> {
-        let file = NamedFile::open(&self.place, name, &BYTES, Access::ReadOnly)?;
+    pub fn open_read_only(&self, name: impl Into<Name>) -> Result<ReadOnlyMemory, SegmentError> {
+        let name = name.into();
+        let file = NamedFile::open(name.place(), name.text(), &BYTES, Access::ReadOnly)?;
         Ok(ReadOnlyMemory(Source::Named(Arc::new(file))))
     }
 
@@ -158,16 +147,16 @@ impl MemoryBuilder {
     /// # Examples
     /// ```
     /// use polyproc_shm::SharedMemory;
-    /// let builder = SharedMemory::builder().dir(std::env::temp_dir())?;
+    /// let builder = SharedMemory::builder();
     /// let name = format!("doc-builder-plain-{}", std::process::id());
     /// builder.create_plain(&name, 10)?.write(0, b"abc")?;
     /// assert_eq!(builder.open_plain(&name)?.get::<u8>(2)?, b'c');
     /// assert_eq!(builder.open_plain_read_only(&name)?.len(), 10);
-    /// builder.unlink_plain(&name)?;
+    /// SharedMemory::unlink_plain(&name)?;
     /// # Ok::<(), polyproc_shm::SegmentError>(())
     /// ```
-    pub fn create_plain(&self, name: &str, len: u64) -> Result<SharedMemory, SegmentError> {
-        self.plain(Plain::create(&self.place, name, len, self.mode)?)
+    pub fn create_plain(&self, name: impl Into<Name>, len: u64) -> Result<SharedMemory, SegmentError> {
+        self.plain(Plain::create(&name.into(), len, self.mode)?)
     }
 
     /// As [`SharedMemory::open_plain`].
@@ -177,8 +166,8 @@ impl MemoryBuilder {
     ///
     /// # Examples
     /// See [`MemoryBuilder::create_plain`].
-    pub fn open_plain(&self, name: &str) -> Result<SharedMemory, SegmentError> {
-        self.plain(Plain::open(&self.place, name, Access::ReadWrite)?)
+    pub fn open_plain(&self, name: impl Into<Name>) -> Result<SharedMemory, SegmentError> {
+        self.plain(Plain::open(&name.into(), Access::ReadWrite)?)
     }
 
     /// As [`SharedMemory::open_plain`], to be read only. What is not backed by memory stays so: reading there takes memory, and
@@ -189,36 +178,9 @@ impl MemoryBuilder {
     ///
     /// # Examples
     /// See [`MemoryBuilder::create_plain`].
-    pub fn open_plain_read_only(&self, name: &str) -> Result<ReadOnlyMemory, SegmentError> {
-        let file = Plain::open(&self.place, name, Access::ReadOnly)?;
+    pub fn open_plain_read_only(&self, name: impl Into<Name>) -> Result<ReadOnlyMemory, SegmentError> {
+        let file = Plain::open(&name.into(), Access::ReadOnly)?;
         Ok(ReadOnlyMemory(Source::Plain(Arc::new(file))))
-    }
-
-    /// As [`SharedMemory::unlink`].
-    ///
-    /// # Errors
-    /// As [`SharedMemory::unlink`].
-    ///
-    /// # Examples
-    /// ```
-    /// use polyproc_shm::{SegmentError, SharedMemory};
-    /// let nobody = SharedMemory::builder().dir("/tmp")?.unlink("doc-nobody");
-    /// assert!(matches!(nobody, Err(SegmentError::NotFound(_))));
-    /// # Ok::<(), SegmentError>(())
-    /// ```
-    pub fn unlink(&self, name: &str) -> Result<(), SegmentError> {
-        NamedFile::unlink(&self.place, name)
-    }
-
-    /// As [`SharedMemory::unlink_plain`].
-    ///
-    /// # Errors
-    /// As [`SharedMemory::unlink_plain`].
-    ///
-    /// # Examples
-    /// See [`MemoryBuilder::create_plain`].
-    pub fn unlink_plain(&self, name: &str) -> Result<(), SegmentError> {
-        Plain::unlink(&self.place, name)
     }
 
     fn named(&self, file: NamedFile) -> Result<SharedMemory, SegmentError> {

@@ -4,7 +4,7 @@ use super::builder::MemoryBuilder;
 use super::plain::Plain;
 use super::unnamed::Unnamed;
 use super::view::View;
-use crate::named::{NamedFile, Place, SegmentError, SegmentName};
+use crate::named::{Name, NamedFile, SegmentError, SegmentName};
 use bytemuck::{NoUninit, Pod};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl SharedMemory {
     /// assert!(matches!(SharedMemory::create(&name, 10), Err(SegmentError::Exists(_))));
     /// # Ok::<(), SegmentError>(())
     /// ```
-    pub fn create(name: &str, len: u64) -> Result<Self, SegmentError> {
+    pub fn create(name: impl Into<Name>, len: u64) -> Result<Self, SegmentError> {
         Self::builder().create(name, len)
     }
 
@@ -93,7 +93,7 @@ impl SharedMemory {
     /// use polyproc_shm::{SegmentError, SharedMemory};
     /// assert!(matches!(SharedMemory::open("doc-nobody-made-that"), Err(SegmentError::NotFound(_))));
     /// ```
-    pub fn open(name: &str) -> Result<Self, SegmentError> {
+    pub fn open(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Self::builder().open(name)
     }
 
@@ -110,11 +110,11 @@ impl SharedMemory {
     /// assert_eq!(SharedMemory::open_or_create(&name, 20)?.len(), 10);
     /// # Ok::<(), polyproc_shm::SegmentError>(())
     /// ```
-    pub fn open_or_create(name: &str, len: u64) -> Result<Self, SegmentError> {
+    pub fn open_or_create(name: impl Into<Name>, len: u64) -> Result<Self, SegmentError> {
         Self::builder().open_or_create(name, len)
     }
 
-    /// Says more than a name and a length: the directory, the permissions, room to grow.
+    /// Says more than a name and a length: the permissions, room to grow.
     ///
     /// ```
     /// use polyproc_shm::SharedMemory;
@@ -142,7 +142,7 @@ impl SharedMemory {
     /// SharedMemory::unlink_plain(&name)?;
     /// # Ok::<(), polyproc_shm::SegmentError>(())
     /// ```
-    pub fn create_plain(name: &str, len: u64) -> Result<Self, SegmentError> {
+    pub fn create_plain(name: impl Into<Name>, len: u64) -> Result<Self, SegmentError> {
         Self::builder().create_plain(name, len)
     }
 
@@ -156,7 +156,7 @@ impl SharedMemory {
     ///
     /// # Examples
     /// See [`SharedMemory::create_plain`].
-    pub fn open_plain(name: &str) -> Result<Self, SegmentError> {
+    pub fn open_plain(name: impl Into<Name>) -> Result<Self, SegmentError> {
         Self::builder().open_plain(name)
     }
 
@@ -167,8 +167,8 @@ impl SharedMemory {
     ///
     /// # Examples
     /// See [`SharedMemory::create_plain`].
-    pub fn unlink_plain(name: &str) -> Result<(), SegmentError> {
-        Plain::unlink(&Place::default(), name)
+    pub fn unlink_plain(name: impl Into<Name>) -> Result<(), SegmentError> {
+        Plain::unlink(&name.into())
     }
 
     /// Takes the name of named memory away at once: nobody finds it any more, its holders keep it.
@@ -186,8 +186,9 @@ impl SharedMemory {
     /// assert_eq!(memory.len(), 10);
     /// # Ok::<(), SegmentError>(())
     /// ```
-    pub fn unlink(name: &str) -> Result<(), SegmentError> {
-        NamedFile::unlink(&Place::default(), name)
+    pub fn unlink(name: impl Into<Name>) -> Result<(), SegmentError> {
+        let name = name.into();
+        NamedFile::unlink(name.place(), name.text())
     }
 
     /// Holds the named memory behind a descriptor that was received or inherited ([`NamedFile::attach`]).
@@ -217,11 +218,10 @@ impl SharedMemory {
         }
     }
 
-    /// Says whether named memory is to outlive its holders: then it stays until somebody unlinks it. What has no name ends
-    /// with its handles all the same, and a plain file stays all the same.
+    /// Says whether named memory is to outlive its holders: then it stays until somebody unlinks it.
     ///
     /// # Errors
-    /// None in practice.
+    /// [`SegmentError::NotNamed`] for memory without a name, and for a plain file.
     ///
     /// # Examples
     /// ```
@@ -230,12 +230,13 @@ impl SharedMemory {
     /// SharedMemory::create(&name, 10)?.persist(true)?;
     /// assert_eq!(SharedMemory::open(&name)?.len(), 10);
     /// SharedMemory::unlink(&name)?;
+    /// assert!(SharedMemory::new(10)?.persist(true).is_err());
     /// # Ok::<(), polyproc_shm::SegmentError>(())
     /// ```
     pub fn persist(&self, persistent: bool) -> Result<(), SegmentError> {
         match &self.0 {
             Which::Named(file) => file.persist(persistent),
-            Which::Unnamed(_) | Which::Plain(_) => Ok(()),
+            Which::Unnamed(_) | Which::Plain(_) => Err(SegmentError::NotNamed { what: self.what() }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Memory with a name and nothing else: no header, the file's name as it is, as C's `shm_open` and Python's `SharedMemory` make
 //! it.
 
-use crate::named::{Place, SegmentError, SegmentName, check_name};
+use crate::named::{Name, SegmentError, SegmentName, check_name};
 use polyproc_sys::SysError;
 use polyproc_sys::memory::{Access, Reservation, SharedFile};
 
@@ -21,7 +21,8 @@ unsafe impl Sync for Plain {}
 
 impl Plain {
     /// Makes a file of `len` zeros; it appears whole.
-    pub(super) fn create(place: &Place, name: &str, len: u64, mode: u32) -> Result<Self, SegmentError> {
+    pub(super) fn create(name: &Name, len: u64, mode: u32) -> Result<Self, SegmentError> {
+        let (place, name) = (name.place(), name.text());
         check_name(name)?;
         let at = place.named(name);
         let failed = |source| SegmentError::of(&at, len, source);
@@ -35,7 +36,8 @@ impl Plain {
     }
 
     /// Maps the file as long as it is now.
-    pub(super) fn open(place: &Place, name: &str, access: Access) -> Result<Self, SegmentError> {
+    pub(super) fn open(name: &Name, access: Access) -> Result<Self, SegmentError> {
+        let (place, name) = (name.place(), name.text());
         check_name(name)?;
         let at = place.named(name);
         let failed = |source| SegmentError::of(&at, 0, source);
@@ -54,7 +56,8 @@ impl Plain {
         Ok(Self { space, _file: file, at, len })
     }
 
-    pub(super) fn unlink(place: &Place, name: &str) -> Result<(), SegmentError> {
+    pub(super) fn unlink(name: &Name) -> Result<(), SegmentError> {
+        let (place, name) = (name.place(), name.text());
         check_name(name)?;
         let at = place.named(name);
         match place.as_dir().unlink(name).map_err(|source| SegmentError::of(&at, 0, source))? {

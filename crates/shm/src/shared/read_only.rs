@@ -4,7 +4,7 @@ use super::builder::BYTES;
 use super::memory::SharedMemory;
 use super::plain::Plain;
 use super::view::View;
-use crate::named::{NamedFile, SegmentError, SegmentName};
+use crate::named::{Name, NamedFile, SegmentError, SegmentName};
 use bytemuck::Pod;
 use polyproc_sys::memory::Access;
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ impl ReadOnlyMemory {
     ///
     /// # Examples
     /// See [`ReadOnlyMemory`].
-    pub fn open(name: &str) -> Result<Self, SegmentError> {
+    pub fn open(name: impl Into<Name>) -> Result<Self, SegmentError> {
         SharedMemory::builder().open_read_only(name)
     }
 

@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for SharedMemory {
             }
             Wire::Named(dir, name, uuid) => Which::Named(Arc::new(named(&dir, &name, uuid).map_err(refuse)?)),
             Wire::Plain(dir, name) => {
-                let file = Place::dir(dir).and_then(|place| Plain::open(&place, &name, Access::ReadWrite));
+                let file = Place::dir(dir).and_then(|place| Plain::open(&place.name(&name), Access::ReadWrite));
                 Which::Plain(Arc::new(file.map_err(refuse)?))
             }
         };
