@@ -37,7 +37,8 @@ fn main() -> ExitCode {
         a_truncated_segment_is_an_error,
         a_reader_cannot_write,
         a_failed_build_leaves_nothing,
-        nobody_waits_for_a_stopped_collector,
+        nobody_waits_for_who_was_stopped,
+        who_does_not_want_a_segment_may_be_the_last_to_leave_it,
         a_place_must_be_a_directory,
         the_mode_is_what_was_asked_for,
         two_openers_of_a_persistent_segment_do_not_hinder_each_other,
@@ -306,22 +307,43 @@ fn a_failed_build_leaves_nothing() {
     leaks.finish().unwrap();
 }
 
-fn nobody_waits_for_a_stopped_collector() {
+fn nobody_waits_for_who_was_stopped() {
     let place = TempPlace::new();
     dead(&place, "a", false);
+    // As if somebody unlinked something, and was stopped.
     let started = Instant::now();
     let lock = Dir::new(place.path()).unwrap().try_lock().unwrap().unwrap();
-    assert!(matches!(gc(&place), Err(SegmentError::Busy(_))));
     assert!(matches!(NamedFile::unlink(&place, "a"), Err(SegmentError::Busy(_))));
-    assert!(started.elapsed() >= Duration::from_secs(2));
-    assert!(create(&place, "b").is_ok(), "to make one takes no lock; its exit has given up");
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    drop(create(&place, "b").unwrap());
+    assert_eq!(place.files(), ["polyproc.a"], "others need no lock of the directory");
     drop(lock);
     // As if somebody looked whether it is dead, and was stopped.
     let file = Dir::new(place.path()).unwrap().open("polyproc.a", Access::ReadOnly).unwrap().unwrap();
     assert!(file.try_lock_exclusive().unwrap());
     assert!(matches!(open(&place, "a"), Err(SegmentError::Busy(_))));
+    assert!(matches!(create(&place, "a"), Err(SegmentError::Busy(_))));
+    assert!(matches!(NamedFile::unlink(&place, "a"), Err(SegmentError::Busy(_))));
+    assert_eq!(collected(&place), (0, 1, 0));
     drop(file);
-    assert_eq!(gc(&place).unwrap().removed, 2);
+    assert_eq!(collected(&place), (1, 0, 0));
+}
+
+fn who_does_not_want_a_segment_may_be_the_last_to_leave_it() {
+    let place = TempPlace::new();
+    for i in 0..200 {
+        let held = create(&place, "a").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = Content { type_hash: 8, ..CONTENT };
+                let error = NamedFile::open(&place, "a", &other, Access::ReadWrite).unwrap_err();
+                assert!(matches!(error, SegmentError::WrongType { .. } | SegmentError::NotFound(_)), "{error}");
+            });
+            (0..i).for_each(|_| std::hint::spin_loop());
+            drop(held);
+        });
+        assert_eq!(place.files(), [""; 0]);
+    }
 }
 
 fn a_place_must_be_a_directory() {

@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     runner::main(&[
         ("killed_processes_leave_no_segment_half_made_and_none_behind", rounds),
         ("openers_race_creators_and_collectors", race),
+        ("the_last_to_leave_takes_the_name_away", last),
         ("a_collector_that_is_overtaken_takes_no_new_name", overtake),
+        ("who_shrinks_keeps_the_name", shrink),
     ])
 }
 
@@ -199,7 +201,44 @@ fn collect(place: &Place, _: u64) {
     }
 }
 
-/// One collects while another unlinks a dead segment and makes a new one of the same name (N4).
+/// As above, but nobody collects: whoever was the last has taken the name away.
+fn last() {
+    let place = TempPlace::new();
+    for _ in 0..20 {
+        side_by_side(&place, &[make_some, make_some, look_some]);
+        assert_eq!(place.files(), [""; 0]);
+    }
+}
+
+fn make_some(place: &Place, who: u64) {
+    (0..100).for_each(|i| drop(create(place, "a", i * 10 + who)));
+}
+
+fn look_some(place: &Place, _: u64) {
+    (0..100).for_each(|_| drop(open(place, "a")));
+}
+
+/// One grows and shrinks what it holds, and goes from lock to lock meanwhile, while others come, go and collect (N4).
+fn shrink() {
+    let place = TempPlace::new();
+    side_by_side(&place, &[grow_and_shrink, look_some, look_some, collect]);
+    assert_eq!(place.files(), [""; 0]);
+}
+
+fn grow_and_shrink(place: &Place, who: u64) {
+    let mut file = create(place, "a", who).unwrap();
+    let mut shrunk = 0;
+    while shrunk < 1000 {
+        file.grow(MOST).unwrap();
+        match file.shrink(LEN) {
+            Ok(()) => shrunk += 1,
+            Err(e) => assert!(matches!(e, SegmentError::InUse { .. }), "{e}"),
+        }
+        assert!(keeps_its_name(place, &file));
+    }
+}
+
+/// One collects while another unlinks a dead segment and makes a new one of the same name (N3).
 fn overtake() {
     let place = TempPlace::new();
     side_by_side(&place, &[unlink_and_make, collect, collect]);

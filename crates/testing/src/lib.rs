@@ -4,6 +4,7 @@
 //! | module           | what for                                                                           |
 //! |------------------|------------------------------------------------------------------------------------|
 //! | [`kill`]         | single-step a victim, SIGKILL it after every instruction, check what is left       |
+//! | [`interleave`]  | stop a subject before each system call, let another one act, see what comes of it      |
 //! | [`survivor`]     | forked processes that live beside the victim and must be able to go on             |
 //! | [`mod@watchdog`] | a test that hangs says where it hangs and aborts                                   |
 //! | [`leaks`]        | no child, file descriptor or `/dev/shm` entry may be left behind                   |
@@ -13,6 +14,7 @@
 //! What forks (kill, survivors) refuses to run in a process with other threads: use [`runner`] or [`reexec`].
 //! This crate is not published; it names libc and std atomics because it must not depend on what it tests.
 
+pub mod interleave;
 pub mod kill;
 pub mod leaks;
 pub mod reexec;
@@ -25,6 +27,7 @@ mod plan;
 mod proc;
 mod tracee;
 
+pub use interleave::{Interleaving, interleave_at_every_system_call};
 pub use kill::{Kill, KillReport, Scenario, kill_at_every_instruction};
 pub use leaks::{LeakCheck, Leaks};
 pub use survivor::{Control, Survivor};

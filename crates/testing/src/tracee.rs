@@ -128,6 +128,12 @@ impl Tracee {
         self.expect(self.request, 0, 0);
     }
 
+    /// Lets the victim run until the beginning or the end of a system call, or a trap; follow with [`wait`](Self::wait).
+    pub(crate) fn go_to_system_call(&mut self) {
+        self.request = libc::PTRACE_SYSCALL;
+        self.expect(self.request, 0, 0);
+    }
+
     /// Lets the victim run until it comes to a trap; follow with [`wait`](Self::wait).
     pub(crate) fn go(&mut self) {
         self.request = libc::PTRACE_CONT;

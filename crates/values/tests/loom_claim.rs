@@ -70,22 +70,34 @@ fn a_dead_ones_chunk_is_recovered_once() {
     });
 }
 
-/// Whoever sees the claim of a thread that has just registered knows of the registration (M2).
+/// Whoever sees the claim of a thread that has just registered knows of the registration (M2). Either goes first.
 #[test]
 fn a_living_owner_is_not_taken_for_its_predecessor() {
-    loom::model(|| {
-        let shared = Arc::new((RawClaim::new(), AtomicU64::new(0)));
-        let other = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                shared.1.store(1, Relaxed); // registered
-                shared.0.claim(1, |_| false).is_ok()
-            })
-        };
+    type Shared = (RawClaim, AtomicU64);
+    fn register_and_claim(shared: &Shared) -> bool {
+        shared.1.store(1, Relaxed); // registered
+        shared.0.claim(1, |_| false).is_ok()
+    }
+    fn claim(shared: &Shared) -> Result<bool, u32> {
         let mine = shared.0.claim(2, |owner| owner == 1 && shared.1.load(Relaxed) == 0);
         assert_ne!(mine, Ok(true), "taken from the living");
-        assert!(other.join().expect("the other one ended well") || mine == Ok(false));
-    });
+        mine
+    }
+    for newcomer_first in [false, true] {
+        loom::model(move || {
+            let shared = Arc::new((RawClaim::new(), AtomicU64::new(0)));
+            let theirs = Arc::clone(&shared);
+            let (newcomer, other) = if newcomer_first {
+                let other = thread::spawn(move || claim(&theirs));
+                (register_and_claim(&shared), other.join().expect("the other one ended well"))
+            } else {
+                let newcomer = thread::spawn(move || register_and_claim(&theirs));
+                let other = claim(&shared);
+                (newcomer.join().expect("the newcomer ended well"), other)
+            };
+            assert!(newcomer || other == Ok(false));
+        });
+    }
 }
 
 /// Two writers of different elements of one word, of which each stores twice.

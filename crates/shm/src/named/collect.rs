@@ -2,7 +2,7 @@
 
 use super::error::SegmentError;
 use super::open::read_facts;
-use super::place::{PREFIX, Place, file_name};
+use super::place::{PREFIX, Place, file_name, patiently};
 use crate::kind::Kind;
 use crate::map::Tables;
 use crate::raw::segment::CONTENT;
@@ -17,13 +17,13 @@ pub(crate) enum Fate {
     Gone,
     /// Nobody held its segment, which took so many bytes: unlinked.
     Removed(u64),
-    /// Somebody holds it, or looks at it this moment.
+    /// Somebody holds it.
     InUse,
     /// Nobody holds it, and it is to stay.
     Persistent,
     /// No segment of ours: not touched.
     Foreign,
-    /// Somebody keeps the directory's lock.
+    /// Somebody opens, leaves or collects it this moment.
     Busy,
 }
 
@@ -32,7 +32,6 @@ pub(crate) enum Fate {
 /// N3 and N4 of [`NamedFile`](super::NamedFile).
 pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     let dir = place.as_dir();
-    let Some(_names_stay) = place.lock()? else { return Ok(Fate::Busy) };
     let file = match dir.open(name, Access::ReadOnly) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Fate::Gone),
@@ -43,22 +42,24 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
         return Ok(Fate::Foreign);
     }
     if !file.try_lock_exclusive()? {
-        return Ok(Fate::InUse);
+        if !file.try_lock_shared()? {
+            return Ok(Fate::Busy);
+        }
+        // If its last holder has left meanwhile, he has seen this lock and left the name to this process.
+        if !file.try_lock_exclusive()? {
+            return Ok(Fate::InUse);
+        }
     }
     // Nobody holds it, so nobody changes it.
     let fate = match read_facts(&file) {
         None => Fate::Foreign,
         Some(facts) if facts.persistent => Fate::Persistent,
         Some(_) if !dir.means(name, &file)? => Fate::Gone,
+        Some(_) if !file.try_lock_byte(Access::ReadOnly)? => Fate::InUse, // N4
         Some(facts) => {
             let bytes = file.backed()?;
             if dir.unlink(name)? {
-                // Processes that have left it may have its tables mapped still.
-                if let Ok(file) = file.reopen(Access::ReadWrite)
-                    && facts.kind != Kind::Memory
-                {
-                    give_back(&file);
-                }
+                free(&file, facts.kind);
                 Fate::Removed(bytes)
             } else {
                 Fate::Gone
@@ -68,6 +69,16 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
     file.unlock()?;
     Ok(fate)
+}
+
+/// Gives the memory of a segment that nobody holds and nobody finds back, where processes that have left it may have its
+/// tables mapped still.
+fn free(file: &SharedFile, kind: Kind) {
+    if kind != Kind::Memory
+        && let Ok(file) = file.reopen(Access::ReadWrite)
+    {
+        give_back(&file);
+    }
 }
 
 /// Gives the memory of a named object that nobody holds any more back to the system: all but the table of threads, where
@@ -83,9 +94,11 @@ pub(super) fn give_back(file: &SharedFile) {
 /// Unlinks a segment that this process is about to leave, if it has its exclusive lock, so that nobody else holds it.
 /// Says whether it has no name any more. N3 and N4.
 pub(super) fn leave(place: &Place, name: &str, file: &SharedFile) -> Result<bool, SysError> {
-    let Some(_names_stay) = place.lock()? else { return Ok(false) };
     // A segment has one name: this one, if it still has any.
     if file.info()?.links != 0 {
+        if !file.try_lock_byte(Access::ReadOnly)? {
+            return Ok(false);
+        }
         place.as_dir().unlink(name)?;
     }
     Ok(true)
@@ -103,7 +116,7 @@ pub struct Collected {
     pub removed: u64,
     /// The bytes of memory that these took.
     pub bytes: u64,
-    /// Segments that somebody holds.
+    /// Segments that somebody holds, opens or collects.
     pub in_use: u64,
     /// Segments that nobody holds, and that stay until they are unlinked.
     pub persistent: u64,
@@ -119,7 +132,7 @@ pub struct Collected {
 /// same for that one.
 ///
 /// # Errors
-/// [`SegmentError::BadPlace`] if the directory cannot be read, [`SegmentError::Busy`] if somebody keeps its lock.
+/// [`SegmentError::BadPlace`] if the directory cannot be read.
 ///
 /// # Examples
 /// ```
@@ -138,10 +151,9 @@ pub fn gc(place: &Place) -> Result<Collected, SegmentError> {
                 found.removed += 1;
                 found.bytes += bytes;
             }
-            Fate::InUse => found.in_use += 1,
+            Fate::InUse | Fate::Busy => found.in_use += 1,
             Fate::Persistent => found.persistent += 1,
             Fate::Foreign => found.foreign += 1,
-            Fate::Busy => return Err(SegmentError::Busy(place.named(name))),
         }
     }
     Ok(found)
@@ -152,9 +164,24 @@ pub(crate) fn unlink(place: &Place, name: &str) -> Result<(), SegmentError> {
     let file = file_name(name)?;
     let at = place.named(name);
     let failed = |source| SegmentError::Sys { at: at.clone(), source };
-    let Some(_names_stay) = place.lock().map_err(failed)? else { return Err(SegmentError::Busy(at)) }; // N4
-    match place.as_dir().unlink(&file).map_err(failed)? {
-        true => Ok(()),
-        false => Err(SegmentError::NotFound(at)),
+    let busy = || SegmentError::Busy(at.clone());
+    let dir = place.as_dir();
+    let _one_at_a_time = place.lock().map_err(failed)?.ok_or_else(busy)?;
+    let held = patiently(|| {
+        let found = dir.open(&file, Access::ReadOnly).map_err(failed)?;
+        let found = found.ok_or_else(|| SegmentError::NotFound(at.clone()))?;
+        let held = found.try_lock_shared().map_err(failed)? && dir.means(&file, &found).map_err(failed)?;
+        Ok::<_, SegmentError>(held.then_some(found))
+    })?;
+    let held = held.ok_or_else(busy)?;
+    // N3: the name means this file until this process takes it away.
+    let unlinked = dir.unlink(&file).map_err(failed)?;
+    // If its last holder has left meanwhile, he has seen the lock, and left the rest to this process.
+    if let Ok(true) = held.try_lock_exclusive()
+        && let Some(facts) = read_facts(&held)
+    {
+        free(&held, facts.kind);
     }
+    let _ = held.unlock(); // by word, as above
+    if unlinked { Ok(()) } else { Err(SegmentError::NotFound(at)) }
 }

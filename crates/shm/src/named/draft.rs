@@ -92,8 +92,7 @@ impl Link {
                 return Ok(Some(()));
             }
             match collect_one(&place, &file_name).map_err(failed)? {
-                Fate::Removed(_) | Fate::Gone => Ok(None),
-                Fate::Busy => Err(SegmentError::Busy(at.clone())),
+                Fate::Removed(_) | Fate::Gone | Fate::Busy => Ok(None),
                 Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
             }
         })?;

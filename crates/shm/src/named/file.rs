@@ -32,10 +32,12 @@ use polyproc_sys::memory::{Access, Reservation, SharedFile};
 ///   before it was seen to have it still, until it drops the segment. The kernel gives the lock up when the process ends.
 /// * N2. An opener that has the shared lock looks again whether the file has a name; if not, it starts again. A segment has
 ///   one name: nobody links or renames it.
-/// * N3. Except by [`NamedFile::unlink`], a name is taken away only by somebody who has the exclusive lock of its file on a
-///   description of his own: then nobody holds it, and nobody can begin to.
-/// * N4. Any name is taken away under the directory's lock. So what was found to be meant by a name under that lock is
-///   what is unlinked, even if somebody else unlinks and creates meanwhile.
+/// * N3. A name is taken away only by somebody who, on a description of his own, has a lock of the file that he has seen it
+///   mean: the exclusive lock, if nobody holds the segment, or by [`NamedFile::unlink`] the shared one together with the
+///   directory's lock. So nobody else can take it away in between, and it is this file's name that goes.
+/// * N4. To shrink a segment takes the exclusive lock in exchange for the shared one, and back, with moments without any. So
+///   whoever shrinks has the lock of the file's first byte alone all the while, and whoever takes a name away by the
+///   exclusive lock must share that one too.
 /// * N5. Nobody waits for a lock: all are tried, for a second at most, and the error says so.
 ///
 /// # If a process dies
@@ -164,9 +166,9 @@ impl NamedFile {
         let (at, file_name) = (place.named(name), file_name(name)?);
         let found = patiently(|| try_open(place, &file_name, &at, access))?;
         let (hold, facts, info) = found.ok_or_else(|| SegmentError::Busy(at.clone()))?;
-        check(&facts, &at)?;
-        let lease = Lease::new(hold);
+        let lease = Lease::new(hold); // who does not want it may be the last to leave it all the same
         lease.set_exit(Exit::new(place.clone(), file_name));
+        check(&facts, &at)?;
         Self::enter(lease, facts, info.size, access, at)
     }
 

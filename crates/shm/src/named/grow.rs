@@ -77,10 +77,9 @@ impl NamedFile {
             return Err(in_use()); // a forked child may use it
         }
         // While this is held nobody takes the name away (N4): to go from one lock to the other leaves a moment without.
-        let names_stay = match self.lease.exit() {
-            Some(exit) => Some(exit.place.lock().map_err(failed)?.ok_or_else(|| SegmentError::Busy(self.at.clone()))?),
-            None => None,
-        };
+        if !self.lease.file().try_lock_byte(Access::ReadWrite).map_err(failed)? {
+            return Err(in_use()); // somebody else shrinks it
+        }
         let alone = self.lease.file().try_lock_exclusive().map_err(failed)?;
         let punched = if alone {
             header(&self.space).lower_len(len); // D2
@@ -91,7 +90,7 @@ impl NamedFile {
         // Back to the lock that holders have. If an opener was stopped in the middle of looking, the segment may lose its name
         // before its time; not its bytes.
         let held = patiently(|| Ok(self.lease.file().try_lock_shared()?.then_some(()))).map_err(failed)?;
-        drop(names_stay);
+        self.lease.file().unlock_byte().map_err(failed)?;
         let done = match held {
             None => Err(SegmentError::Busy(self.at.clone())),
             Some(()) if !alone => Err(in_use()),
@@ -141,9 +140,9 @@ impl NamedFile {
         let size = hold.file.size().map_err(failed)?;
         let exit = exit_of(&hold.file, &received.path().map_err(failed)?, &facts.name);
         let at = exit.as_ref().map_or(at, |exit| exit.place.named(&facts.name));
-        check(&facts, content, &at)?;
         let lease = Lease::new(hold);
         exit.into_iter().for_each(|exit| lease.set_exit(exit));
+        check(&facts, content, &at)?;
         Self::enter(lease, facts, size, access, at)
     }
 

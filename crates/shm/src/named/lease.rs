@@ -50,10 +50,6 @@ impl Lease {
         let _ = self.exit.set(exit);
     }
 
-    pub(super) fn exit(&self) -> Option<&Exit> {
-        self.exit.get()
-    }
-
     pub(super) fn file(&self) -> &SharedFile {
         &self.hold.file
     }

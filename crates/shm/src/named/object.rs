@@ -151,11 +151,13 @@ pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Objec
 fn refuse_taken(name: &Name) -> Result<(), SegmentError> {
     let at = name.place().named(name.text());
     let failed = |source| SegmentError::BadPlace { dir: at.dir.clone(), source };
-    match collect_one(name.place(), &file_name(name.text())?).map_err(failed)? {
-        Fate::Removed(_) | Fate::Gone => Ok(()),
-        Fate::Busy => Err(SegmentError::Busy(at)),
-        Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at)),
-    }
+    let file_name = file_name(name.text())?;
+    let free = patiently(|| match collect_one(name.place(), &file_name).map_err(failed)? {
+        Fate::Removed(_) | Fate::Gone => Ok(Some(())),
+        Fate::Busy => Ok(None),
+        Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
+    })?;
+    free.ok_or(SegmentError::Busy(at))
 }
 
 /// The segment, with as much of the address space as there is.

@@ -173,6 +173,47 @@ impl SharedFile {
         flock(self.fd(), libc::LOCK_UN).map(|_| ())
     }
 
+    /// Takes the lock of the file's first byte for this open description, to be shared with others of its kind
+    /// ([`Access::ReadOnly`]) or alone ([`Access::ReadWrite`]); `false` if somebody has one that forbids it.
+    ///
+    /// It is a lock of its own beside [`SharedFile::try_lock_shared`]'s, and is given up likewise: by
+    /// [`SharedFile::unlock_byte`], or when the description is closed.
+    ///
+    /// # Errors
+    /// If the file was not opened for that access.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sys::memory::{Access, MemFd};
+    /// let file = MemFd::create("example")?;
+    /// let other = file.reopen(Access::ReadOnly)?;
+    /// assert!(file.try_lock_exclusive()? && file.try_lock_byte(Access::ReadWrite)?);
+    /// assert!(!other.try_lock_byte(Access::ReadOnly)?);
+    /// file.unlock_byte()?;
+    /// assert!(other.try_lock_byte(Access::ReadOnly)? && !other.try_lock_shared()?);
+    /// # Ok::<(), polyproc_sys::SysError>(())
+    /// ```
+    ///
+    /// # References
+    /// * [F_OFD_SETLK(2const)](https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html)
+    pub fn try_lock_byte(&self, access: Access) -> Result<bool, SysError> {
+        self.lock_byte(match access {
+            Access::ReadOnly => libc::F_RDLCK,
+            Access::ReadWrite => libc::F_WRLCK,
+        })
+    }
+
+    /// Gives the lock of the first byte up. See [`SharedFile::try_lock_byte`].
+    ///
+    /// # Errors
+    /// None in practice.
+    ///
+    /// # Examples
+    /// See [`SharedFile::try_lock_byte`].
+    pub fn unlock_byte(&self) -> Result<(), SysError> {
+        self.lock_byte(libc::F_UNLCK).map(|_| ())
+    }
+
     /// Backs `len` bytes from `offset` on with memory, zeroed where there was none, and grows the file if they end behind it.
     ///
     /// Lack of memory is told here, not by a signal at some later access. Safe to repeat; interrupted calls are.
@@ -285,6 +326,21 @@ impl SharedFile {
 
     fn metadata(&self) -> Result<Metadata, SysError> {
         self.0.metadata().map_err(|e| SysError::new("fstat", e))
+    }
+
+    fn lock_byte(&self, how: libc::c_int) -> Result<bool, SysError> {
+        // SAFETY: zeros are a valid `flock`: byte 0 from the start of the file on.
+        let mut lock: libc::flock = unsafe { core::mem::zeroed() };
+        lock.l_type = libc::c_short::try_from(how).expect("one of three small constants");
+        lock.l_len = 1;
+        // SAFETY: an open descriptor and a valid `flock`, which outlives the call.
+        if unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } == 0 {
+            return Ok(true);
+        }
+        match SysError::last("fcntl(F_OFD_SETLK)") {
+            e if e.source.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            e => Err(e),
+        }
     }
 
     fn fallocate(&self, mode: libc::c_int, offset: u64, len: u64) -> Result<(), SysError> {
