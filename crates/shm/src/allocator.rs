@@ -35,6 +35,12 @@ impl Cursors {
         }
     }
 
+    /// As new: it is another family now.
+    pub(crate) fn forget(&self) {
+        let words = self.slabs.iter().chain(&self.searches).flatten();
+        words.chain([&self.run]).for_each(|word| word.store(0, Relaxed));
+    }
+
     #[inline]
     fn of(&self, kind: Kind, class: Class) -> &AtomicU64 {
         &self.slabs[kind as usize][class.index()]

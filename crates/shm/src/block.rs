@@ -4,9 +4,8 @@ use crate::allocator::Fresh;
 use crate::error::ShmError;
 use crate::family::Family;
 use crate::ids::{BlockRef, ProcessId};
-use crate::named::Membership;
+use crate::named::Hold;
 use core::mem::ManuallyDrop;
-use std::sync::Arc;
 
 /// A block that this process owns; freed when dropped.
 ///
@@ -28,7 +27,7 @@ pub struct Block {
     handles: u16,
     owner: ProcessId,
     /// What keeps the memory, if it is that of a named object.
-    member: Option<Arc<Membership>>,
+    member: Option<Hold<'static>>,
 }
 
 impl Block {
@@ -38,7 +37,7 @@ impl Block {
         fresh: &Fresh,
         len: u64,
         owner: ProcessId,
-        member: Option<Arc<Membership>>,
+        member: Option<Hold<'static>>,
     ) -> Self {
         let &Fresh { offset, generation, capacity } = fresh;
         Self { family, offset, len, capacity, generation, handles: 0, owner, member }
@@ -49,7 +48,7 @@ impl Block {
         r: &BlockRef,
         capacity: u64,
         owner: ProcessId,
-        member: Option<Arc<Membership>>,
+        member: Option<Hold<'static>>,
     ) -> Self {
         let &BlockRef { offset, len, generation, handles, .. } = r;
         Self { family, offset, len, capacity, generation, handles, owner, member }

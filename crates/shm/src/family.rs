@@ -10,9 +10,10 @@ use crate::kind::{self, Kind};
 use crate::map::Map;
 use crate::raw::header::{MAGIC, RawHeader, VERSION};
 use crate::raw::tag::GENERATION;
+use crate::threads::Threads;
 use polyproc_sys::SysError;
 use polyproc_sys::atomic::{
-    AtomicU32,
+    AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use polyproc_sys::memory::MemFd;
@@ -48,9 +49,11 @@ pub struct Family {
     pub(crate) map: Map,
     pub(crate) cursors: Cursors,
     pub(crate) me: Me,
+    /// Those of this process that are in its tables, if it is a named object's.
+    pub(crate) threads: Threads,
     /// Tells the families of this process from each other; not 0.
-    pub(crate) number: u32,
-    id: u64,
+    number: AtomicU32,
+    id: AtomicU64,
     secret: u64,
 }
 
@@ -189,34 +192,56 @@ impl Family {
     }
 
     /// Makes the memory of a named segment, which nobody else sees yet, that of a family.
-    pub(crate) fn found_named(map: Map) -> Result<&'static Self, ShmError> {
+    pub(crate) fn found_named(&self) -> Result<(), ShmError> {
+        self.map.refresh()?;
         let id = random().max(1);
-        describe(&map, id)?;
-        Self::enter_named(Self::new(map, id, 0))
+        describe(&self.map, id)?;
+        self.enter_named(id);
+        Ok(())
     }
 
     /// Joins the family whose memory is that of a named segment.
-    pub(crate) fn join_named(map: Map) -> Result<&'static Self, ShmError> {
-        let header = map.header();
+    pub(crate) fn join_named(&self) -> Result<(), ShmError> {
+        self.map.refresh()?;
+        let header = self.map.header();
         let id = header.family.load(Relaxed);
         check(header, id)?;
-        if header.reserved.load(Relaxed) != map.reserved() {
+        if header.reserved.load(Relaxed) != self.map.reserved() {
             return Err(ShmError::BadFamily("its header was damaged"));
         }
-        Self::enter_named(Self::new(map, id, 0))
+        self.enter_named(id);
+        Ok(())
     }
 
-    /// Families of named segments are many, come late, and stay like the one of the process: their mappings do.
-    fn enter_named(family: Self) -> Result<&'static Self, ShmError> {
+    fn enter_named(&self, id: u64) {
         forget_on_fork();
-        let family: &'static Self = Box::leak(Box::new(family));
-        family.announce_kinds(kind::registered());
-        Ok(family)
+        self.id.store(id, Relaxed);
+        self.announce_kinds(kind::registered());
+    }
+
+    /// A family that is to take in named segments, one after the other: references to it last as long as the process.
+    pub(crate) fn leak(map: Map) -> &'static Self {
+        let family: &'static Self = Box::leak(Box::new(Self::new(map, 0, 0)));
+        if let Some(seat) = family.map.seat() {
+            seat.belongs_to(family);
+        }
+        family
+    }
+
+    /// Another segment is mapped, and nobody holds it yet.
+    pub(crate) fn renew(&self) {
+        self.cursors.forget();
+        self.number.store(next_number(), Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn number(&self) -> u32 {
+        self.number.load(Relaxed)
     }
 
     fn new(map: Map, id: u64, secret: u64) -> Self {
-        static NUMBERS: AtomicU32 = AtomicU32::new(1);
-        Self { map, cursors: Cursors::new(), me: Me::new(), number: NUMBERS.fetch_add(1, Relaxed), id, secret }
+        let (id, number) = (AtomicU64::new(id), AtomicU32::new(next_number()));
+        Self { map, cursors: Cursors::new(), me: Me::new(), threads: Threads::new(), number, id, secret }
     }
 
     /// Makes `family` the one of this process; the caller holds [`FOUNDING`].
@@ -244,7 +269,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn boot(&self) -> Boot {
-        Boot { fd: self.map.fd().unwrap_or(-1), id: self.id, secret: self.secret }
+        Boot { fd: self.map.fd().unwrap_or(-1), id: self.id(), secret: self.secret }
     }
 
     /// The number that tells this family from all others, in messages too.
@@ -256,7 +281,7 @@ impl Family {
     #[must_use]
     #[inline]
     pub fn id(&self) -> u64 {
-        self.id
+        self.id.load(Relaxed)
     }
 
     pub(crate) fn secret(&self) -> u64 {
@@ -369,6 +394,16 @@ impl Family {
     #[inline]
     pub fn at(&self, offset: u64, len: u64) -> Result<*mut u8, ShmError> {
         self.map.check(offset, len)
+    }
+}
+
+fn next_number() -> u32 {
+    static NUMBERS: AtomicU32 = AtomicU32::new(1);
+    loop {
+        match NUMBERS.fetch_add(1, Relaxed) {
+            0 => {} // after 2^32 of them
+            number => return number,
+        }
     }
 }
 

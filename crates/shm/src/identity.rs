@@ -2,6 +2,7 @@
 
 use crate::error::ShmError;
 use crate::family::Family;
+use crate::fork_lock::lock;
 use crate::ids::{Participant, ProcessId};
 use core::cell::{Cell, RefCell};
 use polyproc_sys::atomic::{
@@ -9,7 +10,7 @@ use polyproc_sys::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use polyproc_sys::{liveness::ProcessIdentity, robust};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::Mutex;
 
 /// How many forks lie between this process and the program that was executed; raised in each forked child.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -58,6 +59,11 @@ impl Me {
         let word = self.0.load(Acquire);
         let here = word != 0 && word >> FORKS_SHIFT == forks_above() >> FORKS_SHIFT;
         here.then(|| ProcessId::from_word(word))
+    }
+
+    /// It is not registered any more.
+    pub(crate) fn forget(&self) {
+        self.0.store(0, Release);
     }
 
     fn set(&self, me: ProcessId) {
@@ -117,19 +123,11 @@ impl Family {
     #[cold]
     fn register(&'static self) -> Result<ProcessId, ShmError> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _open = self.map.keep_open()?;
         let me = ProcessIdentity::current();
         // A parent's other thread may have held the lock when this child was forked: then it is free for ever, and two
         // threads of one process may register it twice, which costs a slot until the process ends.
-        let _guard = loop {
-            match ONE_AT_A_TIME.try_lock() {
-                Ok(guard) => break Some(guard),
-                Err(TryLockError::Poisoned(e)) => break Some(PoisonError::into_inner(e)),
-                Err(TryLockError::WouldBlock) if std::fs::read_dir("/proc/self/task").is_ok_and(|d| d.count() == 1) => {
-                    break None;
-                }
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-            }
-        };
+        let _guard = lock(&ONE_AT_A_TIME);
         if let Some(me) = self.me.get() {
             return Ok(me);
         }
@@ -155,7 +153,7 @@ impl Family {
     ///
     /// # Errors
     /// [`ShmError::TooManyParticipants`] if 4096 threads of the family are registered and alive, 512 in that of a named
-    /// object; [`ShmError::TooManyNamed`].
+    /// object; [`ShmError::TooManyNamed`]; [`ShmError::GivenUp`].
     ///
     /// # Examples
     /// ```
@@ -169,25 +167,26 @@ impl Family {
     #[inline]
     pub fn participant(&'static self) -> Result<Participant, ShmError> {
         let (family, me) = LAST.with(Cell::get);
-        if family == self.number { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
+        if family == self.number() { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
     }
 
     #[cold]
     fn participant_not_last(&'static self) -> Result<Participant, ShmError> {
-        let is_it = |known: &&Known| known.family.number == self.number && known.forks == FORKS.load(Relaxed);
+        let is_it = |known: &&Known| known.family.number() == self.number() && known.forks == FORKS.load(Relaxed);
         // In the thread's last destructors the list is gone: then the thread takes a slot for each use, until it ends.
         let known = ALL.try_with(|all| all.borrow().iter().find(is_it).copied());
         let me = match known {
             Ok(Some(known)) => known.participant,
             _ => self.register_thread()?,
         };
-        LAST.with(|last| last.set((self.number, me.to_word())));
+        LAST.with(|last| last.set((self.number(), me.to_word())));
         Ok(me)
     }
 
     #[cold]
     fn register_thread(&'static self) -> Result<Participant, ShmError> {
         leave_closed();
+        let _open = self.map.keep_open()?;
         if !robust::has_room_for_life() {
             return Err(ShmError::TooManyNamed);
         }
@@ -201,8 +200,11 @@ impl Family {
             let raw = self.map.participant(slot);
             let announced = robust::announce(raw.word()); // G1
             let Some(generation) = raw.take(tid, pid) else { continue };
-            // SAFETY: the word starts a slot of 64 bytes, aligned to 64, in a mapping that is never taken down. Nobody
-            // else uses the node: only the thread whose id is in the word does.
+            if self.map.is_named() {
+                self.threads.enter(tid); // before the word is linked
+            }
+            // SAFETY: the word starts a slot of 64 bytes, aligned to 64, in a mapping that stays while the thread is noted
+            // and has not ended. Nobody else uses the node: only the thread whose id is in the word does.
             unsafe { robust::keep_for_life(raw.word()) };
             drop(announced);
             let participant = Participant { slot, generation };
@@ -298,6 +300,7 @@ pub(crate) fn leave_closed() {
             if is_here && known.family.map.is_closed() {
                 // SAFETY: this thread linked the word when it registered, and forgets that now.
                 unsafe { robust::end_life(known.family.map.participant(known.participant.slot).word()) };
+                known.family.threads.leave(robust::thread_id());
                 LAST.with(|last| last.set((0, 0)));
                 return false;
             }

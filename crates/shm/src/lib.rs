@@ -7,6 +7,7 @@ mod codec;
 mod envelope;
 mod error;
 mod family;
+mod fork_lock;
 mod functions;
 mod handle;
 mod hash;
@@ -23,6 +24,7 @@ mod scope;
 mod shared;
 mod stats;
 mod sweep;
+mod threads;
 mod whole;
 
 pub use block::Block;

@@ -5,7 +5,7 @@
 
 use crate::error::ShmError;
 use crate::ids::BlockRef;
-use crate::named::Membership;
+use crate::named::{Hold, Seat};
 use crate::raw::cell::RawCell;
 use crate::raw::function::RawFunction;
 use crate::raw::header::RawHeader;
@@ -22,7 +22,6 @@ use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::{MemFd, Reservation, SharedFile};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Weak};
 
 /// Invariants:
 /// M1. The control region is backed. A span below `spans()` exists in the file, and so does its entry of the span table.
@@ -77,16 +76,16 @@ impl Tables {
 #[derive(Debug)]
 enum Backing {
     Anonymous(MemFd),
-    /// As long as this process holds the segment.
-    Named(Weak<Membership>),
+    /// As long as this process holds the segment; then it may be another one's.
+    Named(Box<Seat>),
 }
 
 impl Backing {
     fn with<R>(&self, f: impl FnOnce(&SharedFile) -> Result<R, SysError>) -> Result<R, SysError> {
         match self {
             Self::Anonymous(file) => f(file),
-            Self::Named(member) => match member.upgrade() {
-                Some(member) => f(member.file()),
+            Self::Named(seat) => match seat.hold() {
+                Some(hold) => f(hold.file()),
                 None => Err(SysError::new("a segment that this process has given up", ErrorKind::NotFound.into())),
             },
         }
@@ -116,7 +115,7 @@ impl Map {
         let file = MemFd::create("polyproc-family")?;
         file.back(0, layout::CONTROL).map_err(|e| no_space(layout::CONTROL, 0, e))?;
         let space = Reservation::map(&file, layout::RESERVE)?;
-        Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY)
+        Self::anonymous(file, space)
     }
 
     /// Maps the file of a family whose header `check` accepts: as much of it as its founder did (H2).
@@ -139,20 +138,47 @@ impl Map {
             }
             _ => ShmError::Sys(e),
         })?;
-        Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY)
+        Self::anonymous(file, space)
     }
 
-    /// The content of a named segment, whose tables are backed.
-    pub(crate) fn named(space: Reservation, member: Weak<Membership>) -> Result<Self, ShmError> {
-        Self::new(Backing::Named(member), space, CONTENT, Tables::NAMED)
+    /// The content of a named segment, whose tables are backed; nobody holds it yet, and its size is not known.
+    pub(crate) fn named(space: Reservation) -> Self {
+        Self::new(Backing::Named(Box::new(Seat::new())), space, CONTENT, Tables::NAMED)
     }
 
-    fn new(file: Backing, space: Reservation, start: u64, tables: Tables) -> Result<Self, ShmError> {
+    fn new(file: Backing, space: Reservation, start: u64, tables: Tables) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "a page, or nothing")]
         let base = space.base().wrapping_add(start as usize);
-        let map = Self { base, file, start, tables, space, size: AtomicU64::new(0) };
+        Self { base, file, start, tables, space, size: AtomicU64::new(0) }
+    }
+
+    fn anonymous(file: MemFd, space: Reservation) -> Result<Self, ShmError> {
+        let map = Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY);
         map.refresh()?;
         Ok(map)
+    }
+
+    /// The content of another named segment, in place of one that this process has given up.
+    ///
+    /// # Safety
+    /// * No thread is named to the kernel by a word in the tables, and no block is used.
+    pub(crate) unsafe fn replace(&self, space: Reservation) -> Result<(), Reservation> {
+        self.size.store(0, Relaxed); // M2
+        // SAFETY: nobody uses what was there, by the caller's duty. Who has kept a reference to this family or its tables finds
+        // atomics there at any time.
+        unsafe { space.move_to(&self.space) }.map_err(|(_, space)| space)
+    }
+
+    /// Who holds the segment, if it is one with a name.
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        match &self.file {
+            Backing::Anonymous(_) => None,
+            Backing::Named(seat) => Some(seat),
+        }
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.seat().is_some()
     }
 
     /// The descriptor of an anonymous family's memory.
@@ -187,32 +213,44 @@ impl Map {
         self.space.len() - self.start
     }
 
+    /// The bytes of address space that it takes.
+    pub(crate) fn address_space(&self) -> u64 {
+        self.space.len()
+    }
+
     /// Keeps the segment, if it is one with a name, from being given up meanwhile.
     ///
     /// # Errors
     /// If this process has given it up: then there are no spans any more.
     #[inline]
-    pub(crate) fn keep_open(&self) -> Result<Option<Arc<Membership>>, ShmError> {
-        match &self.file {
-            Backing::Anonymous(_) => Ok(None),
-            Backing::Named(member) => member.upgrade().map(Some).ok_or(ShmError::GivenUp),
-        }
+    pub(crate) fn keep_open(&self) -> Result<Option<Hold<'_>>, ShmError> {
+        self.seat().map(|seat| seat.hold().ok_or(ShmError::GivenUp)).transpose()
     }
 
     /// Whether this process has given the segment up.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(&self.file, Backing::Named(member) if member.strong_count() == 0)
+        self.seat().is_some_and(Seat::is_empty)
     }
 
     /// Gives up the spans of a segment that is [closed](Map::is_closed): all that stays are the tables, where threads are
     /// named to the kernel.
     ///
     /// # Safety
-    /// * No block of it is used any more, and the map is never dropped.
+    /// * No block of it is used any more.
     pub(crate) unsafe fn forget_spans(&self) {
         self.size.store(0, Relaxed); // M2; it stays so, as the kernel is not asked any more
         // SAFETY: who looks at spans keeps the segment open, or has a block, which the caller rules out.
-        unsafe { self.space.cut(self.start + layout::SPAN_TABLE) };
+        unsafe { self.space.blank(self.start + layout::SPAN_TABLE) };
+    }
+
+    /// Gives up all of a closed segment: its tables are zeros from here on, of this process alone.
+    ///
+    /// # Safety
+    /// * No thread is named to the kernel by a word in the tables, and no block is used.
+    pub(crate) unsafe fn detach(&self) {
+        self.size.store(0, Relaxed); // M2
+        // SAFETY: nobody uses what was there, by the caller's duty; who has kept a reference finds atomics.
+        unsafe { self.space.detach(self.start + layout::SPAN_TABLE) };
     }
 
     /// Asks the kernel for the size of the file.

@@ -4,13 +4,12 @@ use crate::error::ShmError;
 use crate::family::Family;
 use crate::ids::ProcessId;
 use crate::kind::{self, Kind};
-use crate::named::{Membership, SegmentName};
+use crate::named::{Hold, Membership, SegmentName};
 use crate::raw::tag::GENERATION;
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire},
 };
-use std::sync::Arc;
 
 /// This process's hold on a shared object: a block that other processes may hold too. The last one to drop it frees it.
 ///
@@ -38,7 +37,7 @@ pub struct Object {
     /// The block of this hold's cell, 0 while it has none.
     pub(crate) cell: AtomicU64,
     /// What keeps the memory, if it is that of a named object.
-    member: Option<Arc<Membership>>,
+    member: Option<Hold<'static>>,
     /// Whether it is that named object itself: it lives as long as its segment.
     pub(crate) is_root: bool,
 }
@@ -80,8 +79,8 @@ impl Object {
     }
 
     /// Its segment, if it has a name.
-    pub(crate) fn member(&self) -> Option<&Arc<Membership>> {
-        self.member.as_ref().filter(|_| self.is_root)
+    pub(crate) fn member(&self) -> Option<&Membership> {
+        self.member.as_deref().filter(|_| self.is_root)
     }
 
     /// The name that it can be opened by, if it has one.
@@ -93,7 +92,7 @@ impl Object {
     /// ```
     #[must_use]
     pub fn name(&self) -> Option<&SegmentName> {
-        self.member().map(|member| member.at())
+        self.member().map(Membership::at)
     }
 
     /// The family whose memory it lies in.

@@ -1,6 +1,6 @@
 //! Taking names away: of segments that nobody holds any more, and of those that somebody does not want to be found.
 
-use super::error::SegmentError;
+use super::error::{SegmentError, SegmentName};
 use super::open::read_facts;
 use super::place::{PREFIX, Place, file_name, patiently};
 use crate::kind::Kind;
@@ -17,14 +17,12 @@ pub(crate) enum Fate {
     Gone,
     /// Nobody held its segment, which took so many bytes: unlinked.
     Removed(u64),
-    /// Somebody holds it.
+    /// Somebody holds it, or opens, leaves or collects it this moment.
     InUse,
     /// Nobody holds it, and it is to stay.
     Persistent,
     /// No segment of ours: not touched.
     Foreign,
-    /// Somebody opens, leaves or collects it this moment.
-    Busy,
 }
 
 /// Unlinks the file `name` if it is a segment of this user that nobody holds and that is not persistent.
@@ -42,13 +40,7 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
         return Ok(Fate::Foreign);
     }
     if !file.try_lock_exclusive()? {
-        if !file.try_lock_shared()? {
-            return Ok(Fate::Busy);
-        }
-        // If its last holder has left meanwhile, he has seen this lock and left the name to this process.
-        if !file.try_lock_exclusive()? {
-            return Ok(Fate::InUse);
-        }
+        return Ok(Fate::InUse);
     }
     // Nobody holds it, so nobody changes it.
     let fate = match read_facts(&file) {
@@ -69,6 +61,35 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
     file.unlock()?;
     Ok(fate)
+}
+
+/// Collects what has the name, if nobody holds it, for somebody who wants the name; `None` if somebody keeps it for longer than a
+/// look takes.
+///
+/// # Errors
+/// [`SegmentError::Exists`] if somebody holds it, or if it is to stay.
+pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<Option<()>, SegmentError> {
+    /// Of others that want the name, too, each has the shared lock for a moment.
+    const LOOKS: u32 = 3;
+    let failed = |source| SegmentError::Sys { at: at.clone(), source };
+    let mut held = 0;
+    patiently(|| match collect_one(place, name).map_err(failed)? {
+        Fate::Removed(_) | Fate::Gone => Ok(Some(())),
+        Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
+        Fate::InUse => {
+            held += u32::from(is_held(place, name).map_err(failed)?);
+            if held < LOOKS { Ok(None) } else { Err(SegmentError::Exists(at.clone())) }
+        }
+    })
+}
+
+/// Whether somebody else has the shared lock, as holders do, and not the exclusive one, as those who look.
+fn is_held(place: &Place, name: &str) -> Result<bool, SysError> {
+    let Some(file) = place.as_dir().open(name, Access::ReadOnly)? else { return Ok(false) };
+    let held = file.try_lock_shared()? && !file.try_lock_exclusive()?;
+    // If it was the last one, and has left meanwhile, it has seen this lock: the caller collects what it has left.
+    file.unlock()?;
+    Ok(held)
 }
 
 /// Gives the memory of a segment that nobody holds and nobody finds back, where processes that have left it may have its
@@ -151,7 +172,7 @@ pub fn gc(place: &Place) -> Result<Collected, SegmentError> {
                 found.removed += 1;
                 found.bytes += bytes;
             }
-            Fate::InUse | Fate::Busy => found.in_use += 1,
+            Fate::InUse => found.in_use += 1,
             Fate::Persistent => found.persistent += 1,
             Fate::Foreign => found.foreign += 1,
         }

@@ -1,6 +1,6 @@
 //! Segments that are being made, and how they get their names.
 
-use super::collect::{Fate, collect_one};
+use super::collect::make_way;
 use super::error::{SegmentError, SegmentName};
 use super::file::{header, map};
 use super::lease::{Exit, Lease};
@@ -89,12 +89,10 @@ impl Link {
         }
         let linked = patiently(|| {
             if place.as_dir().link(file, &file_name).map_err(failed)? {
-                return Ok(Some(()));
+                return Ok::<_, SegmentError>(Some(()));
             }
-            match collect_one(&place, &file_name).map_err(failed)? {
-                Fate::Removed(_) | Fate::Gone | Fate::Busy => Ok(None),
-                Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
-            }
+            make_way(&place, &file_name, &at)?.ok_or_else(|| SegmentError::Busy(at.clone()))?;
+            Ok(None)
         })?;
         linked.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         Ok(Exit::new(place, file_name))

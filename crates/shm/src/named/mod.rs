@@ -12,7 +12,9 @@ mod object;
 mod open;
 mod place;
 mod reference;
+mod retired;
 mod root;
+mod seat;
 mod shape;
 
 pub use collect::{Collected, gc};
@@ -23,4 +25,5 @@ pub use name::Name;
 pub use place::Place;
 pub(crate) use place::{check as check_name, patiently};
 pub(crate) use reference::NamedRef;
+pub(crate) use seat::{Hold, Seat};
 pub use shape::{Content, Shape};

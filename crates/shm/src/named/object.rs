@@ -4,18 +4,19 @@
 //! kinship: with a table of processes, one of threads, and an allocator for what the object needs. Its first object is
 //! the one that has the name; it lives as long as the segment.
 
-use super::collect::{Fate, collect_one};
+use super::collect::make_way;
 use super::draft::Draft;
 use super::error::SegmentError;
 use super::file::NamedFile;
 use super::membership::Membership;
 use super::name::Name;
 use super::place::{file_name, patiently};
+use super::retired::occupy;
 use super::shape::{Content, Shape};
 use crate::error::ShmError;
 use crate::family::Family;
 use crate::kind::Kind;
-use crate::map::{Map, Tables};
+use crate::map::Tables;
 use crate::object::Object;
 use crate::raw::layout::{self, SPAN};
 use crate::raw::segment::CONTENT;
@@ -59,12 +60,13 @@ impl Object {
         refuse_taken(&name)?;
         let draft = draft(&name, content, room)?;
         let (space, lease, at, facts, link) = draft.into_parts();
-        let member = Arc::new(Membership::new(lease, at, facts.uuid));
+        let member = Membership::new(lease, at, facts.uuid);
         for (offset, len) in Tables::NAMED.ranges() {
             let failed = |source| SegmentError::of(member.at(), len, source);
             member.file().back(CONTENT + offset, len).map_err(failed)?;
         }
-        let family = Family::found_named(Map::named(space, Arc::downgrade(&member))?)?;
+        let (family, member) = occupy(space, member);
+        family.found_named()?;
         member.set_family(family);
         family.try_me()?;
         let object = make(family)?;
@@ -132,14 +134,14 @@ pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Objec
     if facts.limit < layout::FIRST_SPAN + SPAN || facts.limit > layout::RESERVE {
         return Err(unusable("its header was damaged; unlink it"));
     }
-    let member = Arc::new(Membership::new(lease, at.clone(), facts.uuid));
+    let member = Membership::new(lease, at.clone(), facts.uuid);
     let [_, (offset, len)] = Tables::NAMED.ranges();
     let size = member.file().size().map_err(|source| SegmentError::Sys { at: at.clone(), source })?;
     if size < CONTENT + offset + len {
         return Err(unusable("it was truncated; unlink it"));
     }
-    let family = Family::join_named(Map::named(space, Arc::downgrade(&member))?)
-        .map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e.into() })?;
+    let (family, member) = occupy(space, member);
+    family.join_named().map_err(|e| if let ShmError::BadFamily(why) = e { unusable(why) } else { e.into() })?;
     member.set_family(family);
     family.try_me()?;
     let root = family.root(kind, least)?.ok_or_else(|| unusable("the object in it was damaged; unlink it"))?;
@@ -150,13 +152,7 @@ pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Objec
 /// Before anything is made: whether the name is taken.
 fn refuse_taken(name: &Name) -> Result<(), SegmentError> {
     let at = name.place().named(name.text());
-    let failed = |source| SegmentError::BadPlace { dir: at.dir.clone(), source };
-    let file_name = file_name(name.text())?;
-    let free = patiently(|| match collect_one(name.place(), &file_name).map_err(failed)? {
-        Fate::Removed(_) | Fate::Gone => Ok(Some(())),
-        Fate::Busy => Ok(None),
-        Fate::InUse | Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
-    })?;
+    let free = make_way(name.place(), &file_name(name.text())?, &at)?;
     free.ok_or(SegmentError::Busy(at))
 }
 

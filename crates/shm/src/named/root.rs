@@ -58,5 +58,6 @@ impl Family {
                 self.map.process(me.slot).release(pid, generation);
             }
         });
+        self.me.forget();
     }
 }

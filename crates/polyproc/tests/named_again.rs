@@ -1,0 +1,170 @@
+//! What a process keeps of named objects that it has given up: the next ones take its place, however many come and go.
+
+use polyproc::parts::shm::{Content, Kind, Object};
+use polyproc::{Lock, Name, Place, Queue, Value};
+use polyproc_testing::{reexec, watchdog};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+polyproc::init_for_tests!();
+
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A directory in memory, removed with all that is in it.
+struct Temp(Place);
+
+impl Temp {
+    fn new() -> Self {
+        let path = format!("/dev/shm/polyproc-again-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
+        Self(Place::dir(path).unwrap())
+    }
+
+    fn name(&self, name: &str) -> Name {
+        self.0.name(name)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.0.path());
+    }
+}
+
+/// Mappings of this process: the kernel allows 65,530.
+fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().count()
+}
+
+/// Runs the ignored test in a process of its own, where nobody else maps anything.
+fn alone(test: &str) {
+    let output = watchdog(LONG + LONG, || reexec::child(test).output().unwrap());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Takes and leaves named objects of three kinds.
+fn come_and_go(temp: &Temp, rounds: usize) {
+    for _ in 0..rounds {
+        let (lock, queue) = (Lock::create(temp.name("l")).unwrap(), Queue::create(temp.name("q"), 2).unwrap());
+        queue.put(7_u64).unwrap();
+        drop(Lock::open(temp.name("l")).unwrap().lock());
+        assert_eq!(Queue::<u64>::open(temp.name("q")).unwrap().get().unwrap(), 7);
+        let value = Value::create(temp.name("v"), 5_u32).unwrap();
+        assert_eq!(value.fetch_add(1), 5);
+        drop((lock, queue));
+        assert_eq!(Value::<u32>::open(temp.name("v")).unwrap().get(), 6);
+    }
+}
+
+#[test]
+fn thousands_take_no_more_than_some() {
+    alone("thousands");
+}
+
+#[test]
+#[ignore = "run by thousands_take_no_more_than_some"]
+fn thousands() {
+    if !reexec::in_child() {
+        return;
+    }
+    watchdog(LONG, || {
+        let temp = Temp::new();
+        come_and_go(&temp, 10);
+        let before = mappings();
+        come_and_go(&temp, 1000);
+        assert!(mappings() <= before + 3, "{before} mappings, and now {}", mappings());
+    });
+}
+
+#[test]
+fn a_thread_that_has_not_left_keeps_its_place() {
+    alone("not_left");
+}
+
+/// A thread that has used an object is named to the kernel by a word in its tables: while it lives, and has used no other, what
+/// comes next must not lie there.
+#[test]
+#[ignore = "run by a_thread_that_has_not_left_keeps_its_place"]
+fn not_left() {
+    if !reexec::in_child() {
+        return;
+    }
+    watchdog(LONG, || {
+        let temp = Temp::new();
+        let (go, going) = channel();
+        let (done, says) = channel();
+        let old = Queue::<u64>::create(temp.name("old"), 2).unwrap();
+        let theirs = old.clone();
+        let thread = std::thread::spawn(move || {
+            theirs.put(1).unwrap();
+            assert_eq!(theirs.get().unwrap(), 1);
+            drop(theirs);
+            done.send(()).unwrap();
+            let held: Lock = going.recv().unwrap();
+            std::mem::forget(held.lock()); // it ends with the lock held
+        });
+        says.recv().unwrap();
+        drop(old);
+        // All of these come and go where the old one was not.
+        come_and_go(&temp, 20);
+        let lock = Lock::create(temp.name("new")).unwrap();
+        go.send(lock.clone()).unwrap();
+        thread.join().unwrap();
+        assert!(lock.lock().recovered(), "the kernel has been through the thread's list");
+        come_and_go(&temp, 20);
+        let before = mappings();
+        come_and_go(&temp, 200);
+        assert!(mappings() <= before + 3, "{before} mappings, and now {}", mappings());
+    });
+}
+
+#[test]
+fn threads_that_have_ended_keep_nothing() {
+    alone("ended");
+}
+
+#[test]
+#[ignore = "run by threads_that_have_ended_keep_nothing"]
+fn ended() {
+    if !reexec::in_child() {
+        return;
+    }
+    watchdog(LONG, || {
+        let temp = Temp::new();
+        let round = || {
+            let queue = Queue::<u64>::create(temp.name("q"), 2).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| queue.put(1).unwrap());
+                scope.spawn(|| assert_eq!(queue.get().unwrap(), 1));
+            });
+        };
+        (0..20).for_each(|_| round());
+        let before = mappings();
+        (0..300).for_each(|_| round());
+        // `join` returns a moment before a thread has ended: some may have been kept a round longer.
+        assert!(mappings() <= before + 20, "{before} mappings, and now {}", mappings());
+    });
+}
+
+/// References to the family of a named object are of no use when it has gone, and harm nobody.
+#[test]
+fn a_family_that_has_gone_can_be_asked() {
+    watchdog(LONG, || {
+        let name = format!("polyproc-gone-{}", std::process::id());
+        let content = Content { kind: Kind::User, type_name: "8 bytes", type_hash: 8 };
+        let make = || Object::create_named(&name, &content, 0, |family| Object::create(family, 8, Kind::User)).unwrap();
+        let gone = make();
+        let family = gone.family();
+        let me = family.me();
+        drop(gone);
+        for _ in 0..2 {
+            assert!(family.alloc(64, Kind::Data).is_err() && family.at(1 << 20, 8).is_err());
+            assert!(!family.is_registered(me));
+            assert_eq!(family.stats().processes, 0);
+            assert!(family.participant().is_err() && family.try_me().is_err());
+            let _ = (family.process_of(std::process::id()), family.reap());
+            drop(make()); // where the first one was
+        }
+    });
+}
