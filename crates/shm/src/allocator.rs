@@ -10,6 +10,7 @@ use crate::map::{At, Map, Place, no_space, slab_tag};
 use crate::raw::layout::{self, PAGE, SPAN, span_offset};
 use crate::raw::slab::{CLASSES, Class, LARGEST};
 use crate::raw::tag::Tag;
+use crate::trim::LARGE;
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -23,7 +24,9 @@ pub(crate) struct Cursors {
     /// By kind and class: where the search beyond that slab goes on, see [`Search`].
     searches: [[AtomicU64; CLASSES]; KINDS],
     /// The span at which the next run may start.
-    run: AtomicU64,
+    pub(crate) run: AtomicU64,
+    /// Spans that were freed in runs since the last look at what is free.
+    pub(crate) freed: AtomicU64,
 }
 
 impl Cursors {
@@ -32,13 +35,14 @@ impl Cursors {
             slabs: [const { [const { AtomicU64::new(0) }; CLASSES] }; KINDS],
             searches: [const { [const { AtomicU64::new(0) }; CLASSES] }; KINDS],
             run: AtomicU64::new(0),
+            freed: AtomicU64::new(0),
         }
     }
 
     /// As new: it is another family now.
     pub(crate) fn forget(&self) {
         let words = self.slabs.iter().chain(&self.searches).flatten();
-        words.chain([&self.run]).for_each(|word| word.store(0, Relaxed));
+        words.chain([&self.run, &self.freed]).for_each(|word| word.store(0, Relaxed));
     }
 
     #[inline]
@@ -94,8 +98,6 @@ pub(crate) struct Fresh {
 const SHORT: u32 = 16;
 /// A search that found all slabs full saves one search for each so many of them ([`Search`]).
 const SAVED: u32 = 8;
-/// A freed run of at least so many spans gives its memory back to the system.
-const PUNCH: u32 = 512;
 
 impl Family {
     /// Takes a free block of at least `len` bytes for this process.
@@ -228,7 +230,7 @@ impl Family {
     }
 
     /// Takes exactly these spans; `Ok(Err(i))` if span `i` was taken by somebody else.
-    fn try_take_spans(&self, first: u32, n: u32, me: ProcessId) -> Result<Result<u32, u32>, ShmError> {
+    pub(crate) fn try_take_spans(&self, first: u32, n: u32, me: ProcessId) -> Result<Result<u32, u32>, ShmError> {
         let missing = ShmError::NoBlock { offset: span_offset(first) };
         let head = self.map.span(first).ok_or(missing)?;
         let Some(generation) = head.take_first(n, me) else { return Ok(Err(first)) };
@@ -254,7 +256,7 @@ impl Family {
         Ok(Ok(generation))
     }
 
-    fn release_spans(&self, first: u32, n: u32, generation: u32, owner: ProcessId) {
+    pub(crate) fn release_spans(&self, first: u32, n: u32, generation: u32, owner: ProcessId) {
         for i in (first + 1..first + n).rev() {
             self.map.span(i).inspect(|s| s.free_part(first));
         }
@@ -293,15 +295,12 @@ impl Family {
                 .take_while(|&i| self.map.span(i).is_some_and(|s| s.is_part_of(first)))
                 .count();
         let n = u32::try_from(n).unwrap_or(said);
-        if n >= PUNCH {
-            for i in first..first + n {
-                self.map.span(i).inspect(|s| s.set_punched(true)); // N3
-            }
-            // If the kernel does not want to, the memory is backed once more before it is used: no harm.
-            let _ = self.map.punch(span_offset(first), u64::from(n) * SPAN);
+        if n >= LARGE {
+            self.punch_spans(first, n);
         }
         self.release_spans(first, n, generation, owner);
         self.cursors.run.store(u64::from(first), Relaxed);
+        self.freed_run(n);
     }
 
     /// Makes the file larger, so that `n` spans more lie at its end.

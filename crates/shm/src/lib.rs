@@ -25,6 +25,7 @@ mod shared;
 mod stats;
 mod sweep;
 mod threads;
+mod trim;
 mod whole;
 
 pub use block::Block;

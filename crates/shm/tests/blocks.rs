@@ -288,6 +288,40 @@ fn many_objects_alone() {
 }
 
 #[test]
+fn a_burst_of_large_blocks_gives_its_memory_back() {
+    isolated("large_burst_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn large_burst_alone() {
+    const MIB: u64 = 1 << 20;
+    let fill = |byte: u8| {
+        let block = family().alloc(MIB, Kind::Data).unwrap();
+        // SAFETY: the block is this process's, and has a MiB.
+        unsafe { block.as_ptr().write_bytes(byte, 1 << 20) };
+        block
+    };
+    let before = family().stats().bytes_backed;
+    for byte in 0..3 {
+        let burst: Vec<Block> = (0..300).map(|_| fill(byte)).collect();
+        assert!(family().stats().bytes_backed >= before + 300 * MIB);
+        drop(burst);
+        let left = family().stats().bytes_backed;
+        // 64 MiB are kept, up to 64 MiB more were freed since the last look, and the file grew by as much in advance.
+        assert!(left <= before + 192 * MIB, "{} MiB are left", left / MIB);
+    }
+    // What is used again is backed again: lack of memory would be told by the allocation.
+    let block = family().alloc(200 * MIB, Kind::Data).unwrap();
+    let backed = family().stats().bytes_backed;
+    // SAFETY: as above.
+    unsafe { block.as_ptr().write_bytes(7, 200 << 20) };
+    assert_eq!(family().stats().bytes_backed, backed);
+    drop(block);
+    assert_eq!(family().stats().all_blocks(), 0);
+}
+
+#[test]
 fn lack_of_address_space_is_told() {
     let family: &Family = family();
     let error = family.at(u64::MAX, 1).unwrap_err();
