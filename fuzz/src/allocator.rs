@@ -22,7 +22,7 @@ const PROCESSES: (u64, u64) = (4096, 256 * 16);
 const PARTICIPANTS: u64 = 68 << 10;
 const SPAN_TABLE: u64 = 384 << 10;
 const FIRST_SPAN: u64 = SPAN_TABLE + (16 << 22);
-/// Threads whose slots are written over: without the links to others, which the kernel follows.
+/// Threads whose slots are written over.
 const THREADS: u64 = 4;
 
 /// Allocates, sends, claims, shares and sweeps while `data` writes over the allocator's state.
@@ -194,7 +194,7 @@ impl Run<'_> {
                 holders.disown_lock();
             }
             2 => self.memory.region(PROCESSES).scribble(input),
-            3 => self.memory.region((PARTICIPANTS + u64::from(input.byte()) % THREADS * 64, 16)).scribble(input),
+            3 => self.memory.region((PARTICIPANTS + u64::from(input.byte()) % THREADS * 64, 64)).scribble(input),
             4 | 5 => {
                 // A span's word: state, generation, rest; or its length.
                 let table = self.memory.table(spans.min(u64::from(input.byte() % 32) + 1));

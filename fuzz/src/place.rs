@@ -36,8 +36,8 @@ impl Drop for Folder {
     }
 }
 
-/// Whether this process should use one more object that has a name: each leaves the mapping of its tables behind, of which
-/// the kernel allows 65,530.
+/// Whether this process should use one more object that has a name: each leaves the mapping of its tables behind, and
+/// the kernel allows 65,530 mappings.
 pub(crate) fn another_object() -> bool {
     const MOST: u32 = 50_000;
     static USED: AtomicU32 = AtomicU32::new(0);

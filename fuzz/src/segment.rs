@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 const STEPS: usize = 32;
 /// The longest file: whoever opens a plain one backs all of it.
 const LONGEST: u64 = 80 << 20;
-/// Where the content starts, and the parts of a named object's file that are not zero: its header, its tables, its spans.
+/// Where the content starts, and the parts of a named object's file that are not zero: header, tables, spans.
 const CONTENT: u64 = 4096;
 const PARTS: [(u64, u64); 4] =
     [(0, CONTENT + 8192), (CONTENT + (68 << 10), 4096), (CONTENT + (384 << 10), 4096), (FIRST_SPAN, u64::MAX)];
@@ -169,6 +169,7 @@ fn scribble(file: &File, input: &mut Input<'_>) {
         3 => CONTENT + input.below(24) as u64 * 8,
         4 => CONTENT + 4096 + input.below(512) as u64 * 8,
         5 => CONTENT + (384 << 10) + input.below(8) as u64 * 8,
+        6 => CONTENT + (68 << 10) + input.below(64) as u64 * 8, // of eight threads, their links among them
         _ => FIRST_SPAN + input.below(8192) as u64 * 8 * (u64::from(input.byte() % 3) + 1),
     };
     let mut word = [0; 8];
