@@ -11,9 +11,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 fuzz() { # TARGET SECONDS
     local found=$target/fuzz/found/$1
     mkdir -p "$found"
-    # Leaks are no finding: a lock whose last handle goes while it is held keeps its bytes on purpose.
-    ASAN_OPTIONS=detect_leaks=0 cargo +nightly fuzz run --target-dir "$target/fuzz" "$1" "$found" "fuzz/corpus/$1" -- \
-        -max_total_time="$2" -max_len=300 -timeout=10 -rss_limit_mb=4096
+    # Leaks are no finding: a lock whose last handle goes while it is held keeps its bytes on purpose. A tick of 1 ms: what
+    # names a dead holder is waited for that long. Segments with names go to a folder that goes when the fuzzer does.
+    local places
+    places=$(mktemp -d /dev/shm/polyproc-fuzz.XXXXXX)
+    # shellcheck disable=SC2064 # the name of this call
+    trap "rm -rf '$places'" EXIT
+    TMPDIR=$places POLYPROC_TICK_MS=1 ASAN_OPTIONS=detect_leaks=0 cargo +nightly fuzz run --target-dir "$target/fuzz" \
+        "$1" "$found" "fuzz/corpus/$1" -- -max_total_time="$2" -max_len=300 -timeout=10 -rss_limit_mb=4096
 }
 
 seconds=${1:-0}

@@ -35,6 +35,13 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The next `n` bytes, or as many as there are.
+    pub(crate) fn some(&mut self, n: usize) -> &'a [u8] {
+        let (some, rest) = self.0.split_at(n.min(self.0.len()));
+        self.0 = rest;
+        some
+    }
+
     /// What is left.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.0)

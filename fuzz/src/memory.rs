@@ -2,6 +2,8 @@
 
 use super::input::Input;
 use polyproc_shm::{Block, BlockRef, Family};
+use polyproc_sys::liveness::tid_is_dead;
+use polyproc_sys::robust::{TID, thread_id};
 
 /// Bytes that stay mapped. What lies there is read through atomics by everybody else, or copied out before it is used.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,14 @@ impl Region {
     pub(crate) fn new(family: &Family, offset: u64, len: u64) -> Option<Self> {
         let at = family.at(offset, len).ok()?;
         Some(Self { at, len: usize::try_from(len).ok().filter(|n| *n > 0)? })
+    }
+
+    /// The region at an address.
+    ///
+    /// # Safety
+    /// * So many bytes from there on stay mapped, and nobody takes them for Rust values meanwhile.
+    pub(crate) unsafe fn at(at: *mut u8, len: usize) -> Self {
+        Self { at, len }
     }
 
     /// The whole words of the region.
@@ -47,6 +57,22 @@ impl Region {
             // SAFETY: the byte lies in the region.
             unsafe { self.at.wrapping_add(i).write_volatile(input.byte()) };
         }
+    }
+}
+
+impl Region {
+    /// Takes the word of a lock, at the start of the region, from the living: who holds a lock is waited for, for ever.
+    pub(crate) fn disown_lock(self) {
+        let word = self.read(0);
+        let owner = u32::try_from(word & u64::from(TID)).expect("it has 30 bits");
+        if owner != thread_id() && !tid_is_dead(owner) {
+            self.write(0, word & !u64::from(TID));
+        }
+    }
+
+    /// Says of a lock, at the start of the region, that this thread holds it, which does not.
+    pub(crate) fn forge_owner(self) {
+        self.write(0, u64::from(thread_id()));
     }
 }
 

@@ -42,7 +42,8 @@ fn kept(folder: &str, name: &str) -> Vec<PathBuf> {
 }
 
 fn in_a_process(test: &str) {
-    let output = watchdog(LIMIT + LIMIT / 2, || child(test).output().unwrap());
+    // A tick of 1 ms: what names a dead holder is waited for that long.
+    let output = watchdog(LIMIT + LIMIT / 2, || child(test).env("POLYPROC_TICK_MS", "1").output().unwrap());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{}", text.lines().find(|line| line.contains(" replayed")).expect("it says what it did"));
@@ -79,4 +80,48 @@ fn kept_scribbles_over_boards_are_survived() {
 #[ignore = "runs in a process of its own"]
 fn board() {
     replay("board", targets::board);
+}
+
+#[test]
+fn kept_scribbles_over_an_allocator_are_survived() {
+    in_a_process("allocator");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn allocator() {
+    replay("allocator", targets::allocator);
+}
+
+#[test]
+fn kept_scribbles_over_lists_are_survived() {
+    in_a_process("list");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn list() {
+    replay("list", targets::list);
+}
+
+#[test]
+fn kept_files_of_segments_are_opened_or_refused() {
+    in_a_process("segment");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn segment() {
+    replay("segment", targets::segment);
+}
+
+#[test]
+fn kept_scribbles_over_values_and_arrays_are_survived() {
+    in_a_process("values");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn values() {
+    replay("values", targets::values);
 }

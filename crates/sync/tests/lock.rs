@@ -2,8 +2,11 @@
 #![cfg(not(polyproc_loom))]
 
 use polyproc_shm::{Family, Message};
+use polyproc_sync::raw::RawLock;
+use polyproc_sync::raw::lock::{Locked, NotLocked};
 use polyproc_sync::{Lock, LockError};
-use polyproc_sys::{futex, robust};
+use polyproc_sys::atomic::{AtomicU32, Ordering::Relaxed};
+use polyproc_sys::{Deadline, futex, robust};
 use polyproc_testing::watchdog;
 use std::cell::UnsafeCell;
 use std::time::{Duration, Instant};
@@ -29,6 +32,27 @@ fn the_same_thread_is_told_instead_of_waiting_for_ever() {
     let _b = b.lock(); // `a` is linked now
     assert_eq!(a.lock_timeout(Duration::MAX).unwrap_err(), LockError::Mine);
     assert_eq!(b.lock_timeout(Duration::MAX).unwrap_err(), LockError::Mine);
+}
+
+#[test]
+fn a_lock_that_names_this_thread_by_mistake_is_taken_like_a_dead_holders() {
+    let (lock, other) = (RawLock::new(), Lock::new().unwrap());
+    let word = (&raw const lock).cast::<AtomicU32>(); // the first four bytes
+    // SAFETY: a word of this frame, in which anybody may write.
+    let word = unsafe { &*word };
+    word.store(robust::thread_id(), Relaxed);
+    // While it holds another one, this one may be that by another address.
+    let guard = other.lock();
+    // SAFETY: a lock of this frame.
+    assert_eq!(unsafe { RawLock::lock(&raw const lock, Deadline::NEVER) }, Err(NotLocked::Mine));
+    drop(guard);
+    // SAFETY: as above.
+    assert_eq!(unsafe { RawLock::lock(&raw const lock, Deadline::NEVER) }, Ok(Locked { recovered: true }));
+    // SAFETY: as above.
+    assert_eq!(unsafe { RawLock::lock(&raw const lock, Deadline::NEVER) }, Err(NotLocked::Mine));
+    // SAFETY: held by this thread.
+    unsafe { RawLock::unlock(&raw const lock, false) };
+    assert_eq!(word.load(Relaxed), 0);
 }
 
 #[test]

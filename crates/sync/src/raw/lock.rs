@@ -342,16 +342,18 @@ impl RawLock {
         let mut spin = Spin::new();
         loop {
             let word = self.word.load(Acquire);
-            if word & TID == 0 {
+            // Our number while we hold nothing, by whatever address: a mistake, or left by a dead holder who had it before.
+            let is_mine = word & TID == me.id() && me.has_linked();
+            if word & TID == 0 || word & TID == me.id() && !is_mine {
                 // Whoever is counted was so before he marked the word that we have just read.
                 let mark = if self.wait.load(Relaxed) & COUNT == 0 { 0 } else { WAITERS };
                 if self.word.compare_exchange(word, me.id() | mark, Acquire, Relaxed).is_ok() {
                     self.note_waiters(); // SYNC(L1)
-                    return Ok(Locked { recovered: word & DIED != 0 });
+                    return Ok(Locked { recovered: word & (DIED | TID) != 0 });
                 }
                 continue;
             }
-            if word & TID == me.id() {
+            if is_mine {
                 me.done(); // held since before another lock was taken: it stays in the list
                 return Err(NotLocked::Mine);
             }

@@ -193,6 +193,16 @@ impl Thread {
         true
     }
 
+    /// Whether words of this thread are in the list: what it owns beside the pending one.
+    ///
+    /// ```
+    /// assert!(!polyproc_sys::robust::Thread::current().has_linked());
+    /// ```
+    #[must_use]
+    pub fn has_linked(self) -> bool {
+        STATE.with(|s| s.count.get() > s.lives.get())
+    }
+
     /// Whether `word` is what the pending slot names.
     ///
     /// ```

@@ -44,6 +44,12 @@ impl Thread {
         PENDING.with(|p| p.get() == word.addr())
     }
 
+    /// Whether other words of this thread are in the list: they may be.
+    #[must_use]
+    pub fn has_linked(self) -> bool {
+        true
+    }
+
     /// Nothing.
     ///
     /// # Safety
