@@ -47,6 +47,8 @@ pub struct Family {
     pub(crate) map: Map,
     pub(crate) cursors: Cursors,
     pub(crate) me: Me,
+    /// The thread that this process has given up waiting for in `with_holders`, or 0.
+    pub(crate) stuck: AtomicU32,
     /// Tells the families of this process from each other; not 0.
     pub(crate) number: u32,
     id: u64,
@@ -215,7 +217,15 @@ impl Family {
 
     fn new(map: Map, id: u64, secret: u64) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
-        Self { map, cursors: Cursors::new(), me: Me::new(), number: NUMBERS.fetch_add(1, Relaxed), id, secret }
+        Self {
+            map,
+            cursors: Cursors::new(),
+            me: Me::new(),
+            stuck: AtomicU32::new(0),
+            number: NUMBERS.fetch_add(1, Relaxed),
+            id,
+            secret,
+        }
     }
 
     /// Makes `family` the one of this process; the caller holds [`FOUNDING`].
