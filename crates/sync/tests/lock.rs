@@ -32,6 +32,24 @@ fn the_same_thread_is_told_instead_of_waiting_for_ever() {
 }
 
 #[test]
+fn a_forged_owner_of_the_same_thread_is_none() {
+    let lock = Lock::new().unwrap();
+    let forge = |word: u32| {
+        let first: *const u32 = std::ptr::from_ref(polyproc_sync::lock::raw_of(&lock)).cast();
+        // SAFETY: the first word of the lock, which all of its users expect to change.
+        unsafe { first.cast_mut().write_volatile(word) };
+    };
+    forge(robust::thread_id());
+    assert!(lock.try_lock().unwrap().recovered());
+    assert!(!lock.try_lock().unwrap().recovered());
+    forge(robust::thread_id());
+    let other = Lock::new().unwrap();
+    let _other = other.lock(); // it might be the same lock, by another address
+    assert_eq!(lock.lock_timeout(Duration::ZERO).unwrap_err(), LockError::Mine);
+    forge(0);
+}
+
+#[test]
 fn a_timeout_lasts_as_long_as_it_says() {
     let lock = Lock::new().unwrap();
     let _held = lock.lock();

@@ -342,12 +342,13 @@ impl RawLock {
         let mut spin = Spin::new();
         loop {
             let word = self.word.load(Acquire);
-            if word & TID == 0 {
+            // Whoever holds this lock already, by another address, has it in the list: else our own id is a forgery.
+            if word & TID == 0 || (word & TID == me.id() && !me.has_linked()) {
                 // Whoever is counted was so before he marked the word that we have just read.
                 let mark = if self.wait.load(Relaxed) & COUNT == 0 { 0 } else { WAITERS };
                 if self.word.compare_exchange(word, me.id() | mark, Acquire, Relaxed).is_ok() {
                     self.note_waiters(); // SYNC(L1)
-                    return Ok(Locked { recovered: word & DIED != 0 });
+                    return Ok(Locked { recovered: word & (DIED | TID) != 0 });
                 }
                 continue;
             }

@@ -205,6 +205,16 @@ impl Thread {
         self.pending() == node_of(word)
     }
 
+    /// Whether the thread owns words beside the pending one, those that it keeps for life left out.
+    ///
+    /// ```
+    /// assert!(!polyproc_sys::robust::Thread::current().has_linked());
+    /// ```
+    #[must_use]
+    pub fn has_linked(self) -> bool {
+        STATE.with(|s| s.count.get() > s.lives.get())
+    }
+
     /// Makes `word`, which this thread owns and which was linked meanwhile, the pending one again, so that it can be given up.
     ///
     /// # Safety

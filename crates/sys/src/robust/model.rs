@@ -44,6 +44,12 @@ impl Thread {
         PENDING.with(|p| p.get() == word.addr())
     }
 
+    /// Whether the thread owns a word beside the one noted: it may, for all that the model knows.
+    #[must_use]
+    pub fn has_linked(self) -> bool {
+        true
+    }
+
     /// Nothing.
     ///
     /// # Safety
