@@ -26,9 +26,9 @@ impl<T: Plain> Array<T> {
         contents::register_array();
         let data = family.alloc(Self::room(len), Kind::Data)?;
         let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
-        let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
+        let raw = RawArray::at(family, object.offset())?.ok_or(ShmError::ObjectGone { offset: object.offset() })?;
         raw.describe(len as u64, kind::<T>(lock), data.into_ref()); // the object's from here on
-        let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
+        let parts = RawArray::made(family, object.offset(), len, Self::STRIDE)?;
         Self::store_range(&parts.elements(Self::STRIDE), 0..len, get);
         Ok(object)
     }
