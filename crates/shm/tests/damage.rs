@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Lock, Mailbox, Random, family, isolated, watchdog};
-use polyproc_shm::{BlockRef, Entry, Kind, Message, MessageError, ShmError, message};
+use polyproc_shm::{BlockRef, Buffer, Entry, Kind, Message, MessageError, ShmError, message};
 use std::time::Duration;
 
 /// The holders lock, the function table, the span table and the first span, as `raw/layout.rs` has them.
@@ -181,4 +181,29 @@ fn a_forged_holder_alone() {
     });
     assert!(Message::encode(family(), &lock).is_ok());
     later.join().unwrap();
+}
+
+#[test]
+fn a_buffer_may_be_copied_over_itself() {
+    isolated("a_buffer_over_itself_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn a_buffer_over_itself_alone() {
+    const TAGS: u64 = 481; // of a span with blocks of 128 bytes
+    let buffer = Buffer::copy_of(&[7; 100]).unwrap();
+    let first = family().at(FIRST_SPAN, 8).unwrap();
+    let span = FIRST_SPAN + (buffer.as_ptr().addr() - first.addr()) as u64 / 65536 * 65536;
+    for tag in 0..TAGS {
+        scribble(span + 64 + tag * 8, 0); // free
+    }
+    // What is copied may not overlap with the copy, where the unoptimized build looks at that.
+    let copies: Vec<Buffer> = (0..TAGS).map(|_| Buffer::copy_of(&buffer).unwrap()).collect();
+    assert!(copies.iter().any(|copy| copy.as_ptr() == buffer.as_ptr()));
+    assert!(copies.iter().all(|copy| copy[..] == [7; 100]));
+    drop(copies);
+    let messages: Vec<Message> = (0..TAGS).map(|_| Message::encode(family(), &buffer).unwrap()).collect();
+    let is_there = |m: &Message| matches!(m, Message::Block(block) if block.as_ptr().cast_const() == buffer.as_ptr());
+    assert!(messages.iter().any(is_there));
 }
