@@ -30,6 +30,12 @@ const AFTERWARDS: Duration = Duration::from_millis(150);
 /// For a victim, which has a watch of its own.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// Memory of a victim's own, and the length of each file: the tables take 64.4 MiB of it. `POLYPROC_HOSTILE_BYTES` sets the
+/// former, for sanitizers, which take more than they use.
+fn limit() {
+    polyproc_testing::scribble::limit(number("POLYPROC_HOSTILE_BYTES", 1 << 30), 256 << 20);
+}
+
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
 }

@@ -1,11 +1,10 @@
 //! Objects with names, each in a file of its own, which are scribbled at while others open, use and leave them.
 
 use crate::watch::{self, Lane};
-use crate::world::{FILE, PRIVATE, Parts, locks, memories, semaphores};
-use crate::{AFTERWARDS, UNDER_FIRE};
+use crate::world::{Parts, locks, memories, semaphores};
+use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::{Array, Item, Lock, Place, Queue, Semaphore, ShareableList, SharedMemory, Value, gc};
 use polyproc_testing::Scribbler;
-use polyproc_testing::scribble::limit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -125,7 +124,7 @@ fn open(at: &Place, lane: &mut Lane) {
 }
 
 pub(crate) fn victim(seed: u64) {
-    limit(PRIVATE, FILE);
+    limit();
     let place = TempPlace::new();
     let named = Named::create(&place.0);
     let mut files: Vec<OwnedFd> = std::fs::read_dir(place.0.path())

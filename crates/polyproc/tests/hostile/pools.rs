@@ -1,11 +1,9 @@
 //! A pool whose board is scribbled at.
 
 use crate::watch::{self, Lane};
-use crate::world::{FILE, PRIVATE};
-use crate::{AFTERWARDS, UNDER_FIRE};
+use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::{Family, Pool};
 use polyproc_testing::Scribbler;
-use polyproc_testing::scribble::limit;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -22,7 +20,7 @@ fn repeat((n, text): (u64, String)) -> String {
 fn nothing((): ()) {}
 
 pub(crate) fn victim(seed: u64) {
-    limit(PRIVATE, FILE);
+    limit();
     let family = Family::get().unwrap();
     // SAFETY: the family's descriptor stays open for as long as the process lives.
     let file = unsafe { BorrowedFd::borrow_raw(family.boot().fd) };

@@ -1,23 +1,19 @@
 //! One object of each kind in the family's memory, and every call on them.
 
 use crate::watch::{self, Lane};
-use crate::{AFTERWARDS, UNDER_FIRE};
+use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::parts::Board;
 use polyproc::parts::shm::{BlockRef, Kind, Message, message};
 use polyproc::{
     Array, Buffer, Deadline, Family, Item, Lock, Process, PyList, Queue, Semaphore, ShareableList, SharedMemory, Value,
 };
 use polyproc_testing::Scribbler;
-use polyproc_testing::scribble::limit;
 use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Memory of a process's own, and the length of each file: the tables take 64.4 MiB of it.
-pub(crate) const PRIVATE: u64 = 1 << 30;
-pub(crate) const FILE: u64 = 256 << 20;
 const SHORT: Duration = Duration::from_millis(3);
 const THREADS: usize = 3;
 
@@ -223,7 +219,10 @@ fn queues(w: &World, n: u64, small: u64, lane: &Lane) {
     if let Ok(buffer) = lane.call("Buffer::zeroed", || Buffer::zeroed(len)) {
         let _ = lane.call("Queue<Buffer>::put_timeout", || w.buffers.put_timeout(buffer, SHORT));
     }
-    let _ = lane.call("Queue<Buffer>::get_timeout", || w.buffers.get_timeout(SHORT));
+    if let Ok(buffer) = lane.call("Queue<Buffer>::get_timeout", || w.buffers.get_timeout(SHORT)) {
+        let _ = lane.call("Buffer::copy_of", || Buffer::copy_of(&buffer));
+        let _ = lane.call("Queue<Vec<u8>>::try_put", || w.texts.try_put(buffer.to_vec()));
+    }
 }
 
 fn handles(w: &World, lane: &Lane) {
@@ -332,7 +331,7 @@ fn relatives(world: &World, lane: &mut Lane) {
 }
 
 pub(crate) fn victim(seed: u64) {
-    limit(PRIVATE, FILE);
+    limit();
     let world = World::new();
     let family = Family::get().unwrap();
     // SAFETY: the family's descriptor stays open for as long as the process lives.
