@@ -220,6 +220,8 @@ impl Memory {
 struct Manner {
     tables_only: bool,
     objects_only: bool,
+    /// One kilobyte at a time, so that the rest is whole.
+    aimed: bool,
     burst: u64,
     rest: Duration,
 }
@@ -231,6 +233,7 @@ impl Manner {
         Self {
             tables_only: where_ == 0,
             objects_only: where_ == 1,
+            aimed: dice.below(3) == 0,
             burst,
             rest: Duration::from_micros(1 + dice.below(rest)),
         }
@@ -285,7 +288,13 @@ fn scribble(files: &[i32], seed: u64, board: *const AtomicU64) {
     let manner = Manner::of(&mut dice);
     loop {
         let memory: Vec<Memory> = files.iter().map(|&fd| Memory::map(fd)).collect();
-        let targets = Targets::look(&memory);
+        let mut targets = Targets::look(&memory);
+        if manner.aimed && !targets.pages.is_empty() {
+            let at = dice.below(targets.pages.len() as u64) as usize;
+            targets.pages = vec![targets.pages.swap_remove(at)];
+            let some = dice.below(targets.tables.len().max(1) as u64) as usize;
+            targets.tables = targets.tables.iter().skip(some).take(16).copied().collect();
+        }
         for _ in 0..LOOK {
             for _ in 0..manner.burst {
                 if let (Some(to), Some(from)) = (targets.any(&mut dice, &manner), targets.any(&mut dice, &manner)) {
@@ -315,7 +324,7 @@ fn write_somewhere(to: *mut u8, from: *const u8, dice: &mut Dice) {
         // SAFETY: as above, and half a word is inside it.
         unsafe { to.wrapping_add(half as usize).cast::<u32>().write_volatile(n as u32) };
     };
-    match dice.below(14) {
+    match dice.below(15) {
         0 | 1 => wide(old ^ 1 << dice.below(64)),
         // SAFETY: as above: a byte of the word.
         2 => unsafe { to.wrapping_add(dice.below(8) as usize).write_volatile(dice.next() as u8) },
@@ -332,6 +341,7 @@ fn write_somewhere(to: *mut u8, from: *const u8, dice: &mut Dice) {
         }
         11 => wide(other),
         12 => wide(old ^ 1 << (61 + dice.below(3))),
+        13 => (0..2000).for_each(|i| wide(old.wrapping_add(i))), // for whoever reads it twice
         _ => {
             let kind = dice.below(3);
             // The line that the word is in: files are mapped in whole pages.

@@ -47,7 +47,10 @@ fn victims(name: &str) {
     let started = Instant::now();
     let mut seed = first;
     while seed == first || started.elapsed() < time {
-        let victim = || child(name).env("POLYPROC_SEED", seed.to_string()).output().expect("the victim starts");
+        let mut victim = child(name);
+        // Who waits for a table that nobody gives up does so for a hundred ticks.
+        victim.env("POLYPROC_SEED", seed.to_string()).env("POLYPROC_TICK_MS", "20");
+        let victim = || victim.output().expect("the victim starts");
         let output = watchdog(LIMIT, victim);
         if !output.status.success() || std::env::var_os("POLYPROC_HOSTILE_LOUD").is_some() {
             eprintln!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

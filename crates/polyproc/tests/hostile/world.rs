@@ -352,7 +352,7 @@ pub(crate) fn victim(seed: u64) {
             });
         }
         // Threads that come and go: the kernel walks their lists while others write to the nodes.
-        let passing = |lane: &Lane, dice: u64| {
+        let passing = |dice: u64| {
             let (world, at) = (world.clone(), THREADS + 1);
             let passer = std::thread::spawn(move || {
                 let mut lane = Lane::new(at, dice);
@@ -362,7 +362,7 @@ pub(crate) fn victim(seed: u64) {
                 }
                 lane.call("the handles' drop", || drop(world));
             });
-            let _ = lane.call("JoinHandle::join", || passer.join());
+            let _ = passer.join();
         };
         let (world, over) = (&world, &over);
         threads.spawn(move || {
@@ -370,7 +370,7 @@ pub(crate) fn victim(seed: u64) {
             while !over.load(Relaxed) {
                 relatives(world, &mut lane);
                 let dice = lane.dice.next();
-                passing(&lane, dice);
+                passing(dice);
             }
         });
         scribbler.go();
