@@ -228,7 +228,9 @@ impl<T: Plain> Array<T> {
     #[track_caller]
     pub fn get(&self, i: usize) -> T {
         let mut bits = Bits::<T>::new();
-        self.elements().load(i, |k, word| bits.put(k, word));
+        // SAFETY: the lock of an object that `self` keeps meanwhile.
+        let stop = || unsafe { Held::stop(self.raw_lock()) };
+        self.elements().load_or_stop(i, stop, |k, word| bits.put(k, word));
         self.valid(&bits)
     }
 

@@ -45,7 +45,7 @@ impl<T: Plain> Array<T> {
         let elements = parts.elements(Self::STRIDE);
         let mut bits = Bits::<T>::new();
         let valid = (0..parts.len).find_map(|i| {
-            elements.load(i, |k, word| bits.put(k, word));
+            elements.load_or_stop(i, || Some(()), |k, word| bits.put(k, word));
             bits.value()
         });
         (valid.is_some() || parts.len == 0).then(|| Self::of(object, lock, parts, valid))

@@ -119,7 +119,9 @@ impl ShareableList {
     #[track_caller]
     pub fn get(&self, i: usize) -> Item {
         self.check(i);
-        let (tag, bytes) = self.slots.read(i);
+        // SAFETY: the lock of an object that `self` keeps meanwhile.
+        let stop = || unsafe { Held::stop(&raw const self.parts.raw.lock) };
+        let (tag, bytes) = self.slots.read(i, stop);
         Item::decode(tag, bytes)
     }
 
