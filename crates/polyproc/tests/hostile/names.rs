@@ -3,10 +3,10 @@
 use crate::watch::{self, Lane};
 use crate::world::{Parts, locks, memories, semaphores};
 use crate::{AFTERWARDS, UNDER_FIRE, limit};
+use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{Array, Item, Lock, Place, Queue, Semaphore, ShareableList, SharedMemory, Value, gc};
 use polyproc_testing::Scribbler;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(3);
@@ -139,13 +139,13 @@ pub(crate) fn victim(seed: u64) {
     let scribbler = Scribbler::fork(&files.iter().map(AsFd::as_fd).collect::<Vec<_>>(), seed);
     watch::abort_on_panic();
     watch::watch(files);
-    let over = AtomicBool::new(false);
+    let over = AtomicU32::new(0);
     std::thread::scope(|threads| {
         for at in 0..2 {
             let (named, over) = (&named, &over);
             threads.spawn(move || {
                 let mut lane = Lane::new(at, seed);
-                while !over.load(Relaxed) {
+                while over.load(Relaxed) == 0 {
                     named.act(&mut lane);
                 }
             });
@@ -153,7 +153,7 @@ pub(crate) fn victim(seed: u64) {
         let (place, over) = (&place, &over);
         threads.spawn(move || {
             let mut lane = Lane::new(2, seed);
-            while !over.load(Relaxed) {
+            while over.load(Relaxed) == 0 {
                 open(&place.0, &mut lane);
             }
         });
@@ -163,7 +163,7 @@ pub(crate) fn victim(seed: u64) {
         let writes = scribbler.writes();
         drop(scribbler);
         std::thread::sleep(AFTERWARDS);
-        over.store(true, Relaxed);
+        over.store(1, Relaxed);
         println!("seed {seed}: {writes} writes in {:?}, longest call {:?}", started.elapsed(), watch::longest());
     });
     let lane = Lane::new(0, seed);

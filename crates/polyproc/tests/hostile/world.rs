@@ -4,6 +4,7 @@ use crate::watch::{self, Lane};
 use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::parts::Board;
 use polyproc::parts::shm::{BlockRef, Kind, Message, message};
+use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{
     Array, Buffer, Deadline, Family, Item, Lock, Process, PyList, Queue, Semaphore, ShareableList, SharedMemory, Value,
 };
@@ -11,7 +12,6 @@ use polyproc_testing::Scribbler;
 use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(3);
@@ -339,13 +339,13 @@ pub(crate) fn victim(seed: u64) {
     let scribbler = Scribbler::fork(&[file], seed);
     watch::abort_on_panic();
     watch::watch(Vec::new());
-    let over = AtomicBool::new(false);
+    let over = AtomicU32::new(0);
     std::thread::scope(|threads| {
         for at in 0..THREADS {
             let (world, over) = (world.clone(), &over);
             threads.spawn(move || {
                 let mut lane = Lane::new(at, seed);
-                while !over.load(Relaxed) {
+                while over.load(Relaxed) == 0 {
                     act(&world, &mut lane);
                 }
                 lane.call("the handles' drop", || drop(world));
@@ -367,7 +367,7 @@ pub(crate) fn victim(seed: u64) {
         let (world, over) = (&world, &over);
         threads.spawn(move || {
             let mut lane = Lane::new(THREADS, seed);
-            while !over.load(Relaxed) {
+            while over.load(Relaxed) == 0 {
                 relatives(world, &mut lane);
                 let dice = lane.dice.next();
                 passing(dice);
@@ -379,7 +379,7 @@ pub(crate) fn victim(seed: u64) {
         let writes = scribbler.writes();
         drop(scribbler);
         std::thread::sleep(AFTERWARDS);
-        over.store(true, Relaxed);
+        over.store(1, Relaxed);
         println!("seed {seed}: {writes} writes in {:?}, longest call {:?}", started.elapsed(), watch::longest());
     });
     let lane = Lane::new(0, seed);
