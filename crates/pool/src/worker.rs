@@ -25,7 +25,18 @@ pub(crate) type Initializer<I> = Option<([u64; 2], I)>;
 /// The head of a task: the function, the items to leave out, the items in all.
 pub(crate) fn head(function: FnRef, start: u32, count: u32) -> [u64; 4] {
     let [index, hash] = function.to_words();
-    [index, hash, start.into(), count.into()]
+    [index, hash, twice(start), twice(count)]
+}
+
+/// A number and its complement: a worker that calls a function too often, because of a damaged word, might do so for ever.
+fn twice(n: u32) -> u64 {
+    u64::from(n) | u64::from(!n) << 32
+}
+
+/// What [`twice`] made the word of.
+#[expect(clippy::cast_possible_truncation, reason = "its low half")]
+fn once(word: u64) -> Result<u32, BoardError> {
+    Some(word as u32).filter(|n| twice(*n) == word).ok_or(BoardError::Broken)
 }
 
 /// The work of a worker process: until the board is closed and empty.
@@ -52,7 +63,7 @@ where
 /// Runs the items of a task that are left; each result counts as soon as it is on the board.
 fn run(mut job: Job<'_>, result: &mut Vec<u8>) -> Result<(), BoardError> {
     let [index, hash, start, count] = job.head();
-    let function = FnRef::from_words([index, hash]);
+    let (function, start, count) = (FnRef::from_words([index, hash]), once(start)?, once(count)?);
     let args = job.args()?;
     let mut rest = &args[..];
     let family = Family::get()?;
@@ -99,4 +110,20 @@ pub(crate) fn take_result<R: DeserializeOwned + 'static>(bytes: &mut &[u8]) -> R
 pub(crate) enum Failure {
     Panicked(String),
     NotRun(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_number_of_items_is_none() {
+        for n in [0, 1, 512, u32::MAX] {
+            assert_eq!(once(twice(n)).unwrap(), n);
+            for bit in 0..64 {
+                assert!(matches!(once(twice(n) ^ 1 << bit), Err(BoardError::Broken)));
+            }
+        }
+        assert!(once(0).is_err() && once(7).is_err() && once(u64::MAX).is_err());
+    }
 }

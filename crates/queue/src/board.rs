@@ -168,7 +168,8 @@ impl Board {
         for (to, from) in raw.words.iter().zip(words.into_ref().to_words()) {
             to.store(from, Relaxed);
         }
-        Ok(Self::of(Arc::new(object)).expect("the board was described just now"))
+        let gone = ShmError::ObjectGone { offset: object.offset() };
+        Ok(Self::of(Arc::new(object)).filter(|board| u64::from(board.cells()) == n).ok_or(gone)?)
     }
 
     fn of(object: Arc<Object>) -> Option<Self> {

@@ -80,8 +80,8 @@ impl<'a> Job<'a> {
                 next.place = self.grow(end)?;
             }
             let block = self.block.as_ref().expect("made just now, or before");
-            // SAFETY: the block has `end` bytes at least and is this worker's own; private bytes cannot overlap with it.
-            unsafe { block.as_ptr().wrapping_add(start).copy_from_nonoverlapping(result.as_ptr(), result.len()) };
+            // SAFETY: the block has `end` bytes at least; a buffer's may overlap with it, in damaged memory.
+            unsafe { block.as_ptr().wrapping_add(start).copy_from(result.as_ptr(), result.len()) };
         }
         self.progress = next;
         self.cell.set_progress(next);
@@ -96,8 +96,8 @@ impl<'a> Job<'a> {
         let block = self.board.family().alloc(size, Kind::Data)?;
         let have = self.progress.bytes as usize;
         let from = self.block.as_ref().map_or(self.small.as_ptr(), |b| b.as_ptr().cast_const());
-        // SAFETY: `have` bytes are in the old place, and the new block, which is larger, is another one.
-        unsafe { block.as_ptr().copy_from_nonoverlapping(from, have) };
+        // SAFETY: `have` bytes are in the old place, and the new block is larger; in damaged memory they may overlap.
+        unsafe { block.as_ptr().copy_from(from, have) };
         let place = if self.progress.place == Place::First { Place::Second } else { Place::First };
         self.cell.set_reference(place, block.ref_().to_words());
         // The old block must not go before `progress` points to the new one.

@@ -29,7 +29,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     pub fn bounded(items: usize) -> Result<Self, QueueError> {
         let capacity = capacity_for(items)?;
         let object = make::<T>(Family::get()?, capacity)?;
-        Ok(Self::of(Arc::new(object)).expect("the queue was described just now"))
+        let gone = ShmError::ObjectGone { offset: object.offset() };
+        Ok(Self::of(Arc::new(object)).filter(Self::holds_items).ok_or(gone)?)
     }
 
     /// A queue with a name, for programs without kinship: they [`open`](Self::open) it by that, with the same type of items.

@@ -79,8 +79,9 @@ impl Buffer {
     /// # Ok::<(), polyproc_shm::ShmError>(())
     /// ```
     pub fn copy_of(bytes: &[u8]) -> Result<Self, ShmError> {
-        let mut buffer = Self::new(bytes.len())?;
-        buffer.copy_from_slice(bytes);
+        let buffer = Self::new(bytes.len())?;
+        // SAFETY: a new block of so many bytes; those of another buffer may overlap with it, in damaged memory.
+        unsafe { bytes.as_ptr().copy_to(buffer.block.as_ptr(), bytes.len()) };
         Ok(buffer)
     }
 

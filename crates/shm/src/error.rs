@@ -118,6 +118,16 @@ pub enum ShmError {
          polyproc"
     )]
     OtherFamily,
+    /// For 10 s a living thread seemed to be at work on who holds what, which takes milliseconds: its process is stopped, or
+    /// one wrote where it should not.
+    #[error(
+        "thread {thread} has not given up the table of handles for 10 s, so none can be sent or taken: continue its \
+         process if it is stopped, or end it"
+    )]
+    Stuck {
+        /// The thread, as the memory names it.
+        thread: u32,
+    },
     /// The last handle of the object that has a name is gone in this process, and with it the memory.
     #[error(
         "the memory of an object with a name was given up with the last handle of it: keep one for as long as you use it"

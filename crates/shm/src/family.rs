@@ -51,6 +51,8 @@ pub struct Family {
     pub(crate) me: Me,
     /// Those of this process that are in its tables, if it is a named object's.
     pub(crate) threads: Threads,
+    /// The thread that this process has given up waiting for in `with_holders`, or 0.
+    pub(crate) stuck: AtomicU32,
     /// Tells the families of this process from each other; not 0.
     number: AtomicU32,
     id: AtomicU64,
@@ -231,6 +233,7 @@ impl Family {
     /// Another segment is mapped, and nobody holds it yet.
     pub(crate) fn renew(&self) {
         self.cursors.forget();
+        self.stuck.store(0, Relaxed);
         self.number.store(next_number(), Relaxed);
     }
 
@@ -241,7 +244,8 @@ impl Family {
 
     fn new(map: Map, id: u64, secret: u64) -> Self {
         let (id, number) = (AtomicU64::new(id), AtomicU32::new(next_number()));
-        Self { map, cursors: Cursors::new(), me: Me::new(), threads: Threads::new(), number, id, secret }
+        let (threads, stuck) = (Threads::new(), AtomicU32::new(0));
+        Self { map, cursors: Cursors::new(), me: Me::new(), threads, stuck, number, id, secret }
     }
 
     /// Makes `family` the one of this process; the caller holds [`FOUNDING`].

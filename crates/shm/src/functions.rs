@@ -67,7 +67,7 @@ impl Family {
             self.map.function(index).write([code, target, hash, self.mac(index, entry)]);
             self.map.header().functions.store(index + 1, Release); // SYNC(E1)
             Ok(index)
-        })
+        })?
     }
 
     /// The function with this index, if its types have this hash and nobody has tampered with the entry.

@@ -12,6 +12,7 @@ use crate::kind::{self, KINDS, Kind};
 use crate::map::{At, Place};
 use crate::object::Object;
 use crate::raw::cell::{RawCell, Record};
+use crate::raw::holders::Stuck;
 use crate::raw::layout::span_offset;
 use crate::raw::tag::Tag;
 use polyproc_sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -31,9 +32,19 @@ pub(crate) type Ticket = (u64, u32);
 
 impl Family {
     /// Runs `f` under the holders lock, then drops the objects that came to nobody's hands.
-    pub(crate) fn with_holders<R>(&'static self, f: impl FnOnce(&mut Vec<Orphan>) -> R) -> R {
+    ///
+    /// # Errors
+    /// [`ShmError::Stuck`] if a living thread seems to hold the lock and does not give it up; then nothing is done.
+    pub(crate) fn with_holders<R>(&'static self, f: impl FnOnce(&mut Vec<Orphan>) -> R) -> Result<R, ShmError> {
         let mut orphans = Vec::new();
-        let inside = self.map.header().holders.lock();
+        let known = self.stuck.load(Relaxed);
+        let inside = self.map.header().holders.lock(known).map_err(|Stuck(thread)| {
+            self.stuck.store(thread, Relaxed);
+            ShmError::Stuck { thread }
+        })?;
+        if known != 0 {
+            self.stuck.store(0, Relaxed);
+        }
         if inside.died {
             self.recount(&mut orphans);
         }
@@ -42,7 +53,7 @@ impl Family {
         for orphan in orphans {
             self.finish(&orphan);
         }
-        result
+        Ok(result)
     }
 
     /// Drops an object that this process has made its own.
@@ -199,7 +210,7 @@ impl Family {
                 }
             }
             Ok(tickets)
-        })
+        })?
     }
 
     fn add_ticket(&self, object: &Object, message: (u64, u32), spare: &mut Vec<Block>) -> Result<Ticket, ShmError> {
@@ -267,7 +278,8 @@ impl Family {
     pub(crate) fn release_tickets(&'static self, block: &Block) {
         let tickets = crate::envelope::tickets(block).unwrap_or_default(); // those of another family are not ours
         if !tickets.is_empty() {
-            self.with_holders(|orphans| self.release_all(&tickets, block.offset(), orphans));
+            // Where it fails they stay as they are: a sweep finds that their message is gone.
+            let _ = self.with_holders(|orphans| self.release_all(&tickets, block.offset(), orphans));
         }
     }
 
@@ -297,7 +309,7 @@ impl Family {
             self.take_over(&place, (owner, tag.generation()), (me, tag.generation()));
             cell.make_hold();
             Ok(Object::held(self, record.object, record.generation, kind, object.capacity, me, ticket.0))
-        })
+        })?
     }
 
     /// Gives up this process's hold on a shared object; `cell` is its cell, or 0 if somebody else made it.
@@ -307,7 +319,8 @@ impl Family {
             let hold = Record { object: object.offset, generation: object.generation, message: None };
             tag.owner() == Some(object.home) && record == Some(hold)
         };
-        self.with_holders(|orphans| {
+        // Where it fails this process holds the object until it ends.
+        let _ = self.with_holders(|orphans| {
             if let (Some(c), Ok(place)) = (self.map.cell(cell), self.map.place(cell)) {
                 let tag = Tag(place.tag.load(Acquire));
                 if mine(tag, c.read()) {

@@ -372,8 +372,8 @@ impl postcard::ser_flavors::Flavor for Writer {
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         self.left = self.left.checked_sub(data.len()).ok_or(postcard::Error::SerializeBufferFull)?;
-        // SAFETY: so many bytes were left in the block, as was just checked; private bytes cannot overlap with it.
-        unsafe { data.as_ptr().copy_to_nonoverlapping(self.to, data.len()) };
+        // SAFETY: so many bytes were left in the block, as was just checked; a buffer's may overlap with it, in damaged memory.
+        unsafe { data.as_ptr().copy_to(self.to, data.len()) };
         self.to = self.to.wrapping_add(data.len());
         Ok(())
     }
@@ -385,8 +385,8 @@ impl postcard::ser_flavors::Flavor for Writer {
 
 fn copy_in(bytes: &[u8], block: &Block) {
     debug_assert!(bytes.len() as u64 <= block.capacity());
-    // SAFETY: the block was made for these bytes and is ours alone; private bytes cannot overlap with it.
-    unsafe { bytes.as_ptr().copy_to_nonoverlapping(block.as_ptr(), bytes.len()) };
+    // SAFETY: the block was made for these bytes; a buffer's may overlap with it, in damaged memory.
+    unsafe { bytes.as_ptr().copy_to(block.as_ptr(), bytes.len()) };
 }
 
 /// The bytes in use of a block, as a private copy.

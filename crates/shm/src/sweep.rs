@@ -33,7 +33,7 @@ pub struct Reclaimed {
     pub objects: u64,
     /// There are objects of a kind whose hooks this process lacks ([`register_kind`](crate::register_kind)): it cannot tell
     /// what the dead process's blocks are still needed for, so nothing was done. Another process clears up, or this one if
-    /// it is asked again when those objects are gone.
+    /// it is asked again when those objects are gone. Or it could not begin: see [`ShmError::Stuck`](crate::ShmError::Stuck).
     pub skipped: bool,
 }
 
@@ -75,6 +75,7 @@ impl Family {
     /// [`Family::process_died`], with proof.
     fn clear_up(&'static self, p: ProcessId) -> Reclaimed {
         self.with_holders(|orphans| if self.is_registered(p) { self.sweep(p, orphans) } else { Reclaimed::default() })
+            .unwrap_or(Reclaimed { skipped: true, ..Reclaimed::default() })
     }
 
     /// Clears up after every process of the family whose death is proven.

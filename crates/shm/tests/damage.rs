@@ -5,10 +5,11 @@
 mod common;
 
 use common::{Lock, Mailbox, Random, family, isolated, watchdog};
-use polyproc_shm::{BlockRef, Entry, Kind, Message, message};
+use polyproc_shm::{BlockRef, Buffer, Entry, Kind, Message, MessageError, ShmError, message};
 use std::time::Duration;
 
-/// The span table and the first span, as `raw/layout.rs` has them.
+/// The holders lock, the function table, the span table and the first span, as `raw/layout.rs` has them.
+const HOLDERS: u64 = 128;
 const FUNCTIONS: u64 = 4096 + (64 << 10) + (256 << 10);
 const SPAN_TABLE: u64 = 384 << 10;
 const FIRST_SPAN: u64 = SPAN_TABLE + (64 << 20);
@@ -137,4 +138,72 @@ fn a_forged_function_alone() {
     }
     assert!(family().function(index, 3).is_err());
     assert!(family().function(other, 3).is_ok());
+}
+
+#[test]
+fn a_forged_holder_of_the_table_of_handles_is_an_error() {
+    isolated("a_forged_holder_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn a_forged_holder_alone() {
+    watchdog(Duration::from_secs(60));
+    polyproc_sys::futex::set_tick(Duration::from_millis(5)); // of which it waits a hundred
+    let (lock, other) = (Lock::new(64), Lock::new(64));
+    let message = Message::encode(family(), &other).unwrap();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        tell.send(polyproc_sys::robust::thread_id()).unwrap();
+        let _ = ended.recv();
+    });
+    let living = told.recv().unwrap();
+    scribble(HOLDERS, living.into());
+    // SAFETY: nobody calls what these hashes stand for.
+    let entered = unsafe { family().enter_function(Entry { code: 1, target: 2, hash: 3 }) };
+    assert!(matches!(entered, Err(ShmError::Stuck { thread }) if thread == living), "{entered:?}");
+    let encoded = Message::encode(family(), &lock);
+    assert!(matches!(encoded, Err(MessageError::Shm(ShmError::Stuck { .. }))), "{encoded:?}");
+    let decoded = message.decode::<Lock>(family());
+    assert!(matches!(decoded, Err(MessageError::Shm(ShmError::Stuck { .. }))), "{decoded:?}");
+    drop(other); // its hold stays until this process ends
+    assert_eq!(peek(HOLDERS) as u32 & 0x3fff_ffff, living, "the lock is not taken from whoever lives");
+
+    drop(end);
+    thread.join().unwrap();
+    let message = Message::encode(family(), &lock).unwrap(); // whoever is dead does not hold it up
+    assert!(message.decode::<Lock>(family()).is_ok());
+    scribble(HOLDERS, std::process::id().into()); // this time it is given up
+    let later = std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(20));
+        scribble(HOLDERS, 0);
+    });
+    assert!(Message::encode(family(), &lock).is_ok());
+    later.join().unwrap();
+}
+
+#[test]
+fn a_buffer_may_be_copied_over_itself() {
+    isolated("a_buffer_over_itself_alone");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn a_buffer_over_itself_alone() {
+    const TAGS: u64 = 481; // of a span with blocks of 128 bytes
+    let buffer = Buffer::copy_of(&[7; 100]).unwrap();
+    let first = family().at(FIRST_SPAN, 8).unwrap();
+    let span = FIRST_SPAN + (buffer.as_ptr().addr() - first.addr()) as u64 / 65536 * 65536;
+    for tag in 0..TAGS {
+        scribble(span + 64 + tag * 8, 0); // free
+    }
+    // What is copied may not overlap with the copy, where the unoptimized build looks at that.
+    let copies: Vec<Buffer> = (0..TAGS).map(|_| Buffer::copy_of(&buffer).unwrap()).collect();
+    assert!(copies.iter().any(|copy| copy.as_ptr() == buffer.as_ptr()));
+    assert!(copies.iter().all(|copy| copy[..] == [7; 100]));
+    drop(copies);
+    let messages: Vec<Message> = (0..TAGS).map(|_| Message::encode(family(), &buffer).unwrap()).collect();
+    let is_there = |m: &Message| matches!(m, Message::Block(block) if block.as_ptr().cast_const() == buffer.as_ptr());
+    assert!(messages.iter().any(is_there));
 }

@@ -9,6 +9,7 @@
 //! | [`mod@watchdog`] | a test that hangs says where it hangs and aborts                                   |
 //! | [`leaks`]        | no child, file descriptor or `/dev/shm` entry may be left behind                   |
 //! | [`reexec`]       | death tests in ordinary libtest binaries: one ignored test in a process of its own |
+//! | [`scribble`]     | a hostile peer: writes at random over the memory that others use                   |
 //! | [`runner`]       | test binaries with `harness = false`: one thread, so that they may fork            |
 //!
 //! What forks (kill, survivors) refuses to run in a process with other threads: use [`runner`] or [`reexec`].
@@ -19,6 +20,7 @@ pub mod kill;
 pub mod leaks;
 pub mod reexec;
 pub mod runner;
+pub mod scribble;
 pub mod survivor;
 pub mod watchdog;
 
@@ -30,5 +32,6 @@ mod tracee;
 pub use interleave::{Interleaving, interleave_at_every_system_call};
 pub use kill::{Kill, KillReport, Scenario, kill_at_every_instruction};
 pub use leaks::{LeakCheck, Leaks};
+pub use scribble::Scribbler;
 pub use survivor::{Control, Survivor};
 pub use watchdog::{watchdog, watchdog_single_threaded};

@@ -170,8 +170,7 @@ impl<T: Plain> Array<T> {
     fn build(len: usize, lock: Option<Lock>, first: Option<T>, get: impl FnMut(usize) -> T) -> Result<Self, ShmError> {
         let family = Family::get()?;
         let object = Self::make(family, len, lock.as_ref(), get)?;
-        let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
-        let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
+        let parts = RawArray::made(family, object.offset(), len, Self::STRIDE)?;
         Ok(Self::of(Arc::new(object), lock, parts, first))
     }
 
@@ -229,7 +228,9 @@ impl<T: Plain> Array<T> {
     #[track_caller]
     pub fn get(&self, i: usize) -> T {
         let mut bits = Bits::<T>::new();
-        self.elements().load(i, |k, word| bits.put(k, word));
+        // SAFETY: the lock of an object that `self` keeps meanwhile.
+        let stop = || unsafe { Held::stop(self.raw_lock()) };
+        self.elements().load_or_stop(i, stop, |k, word| bits.put(k, word));
         self.valid(&bits)
     }
 

@@ -125,7 +125,7 @@ impl<T: Plain> Array<T> {
     }
 
     #[inline]
-    fn raw_lock(&self) -> *const RawLock {
+    pub(crate) fn raw_lock(&self) -> *const RawLock {
         match self.get_lock() {
             None => &raw const self.parts().raw.lock,
             Some(lock) => raw_of(lock),

@@ -26,9 +26,9 @@ impl<T: Plain> Array<T> {
         contents::register_array();
         let data = family.alloc(Self::room(len), Kind::Data)?;
         let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
-        let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
+        let raw = RawArray::at(family, object.offset())?.ok_or(ShmError::ObjectGone { offset: object.offset() })?;
         raw.describe(len as u64, kind::<T>(lock), data.into_ref()); // the object's from here on
-        let parts = raw.parts(family, Self::STRIDE)?.expect("the array was described just now");
+        let parts = RawArray::made(family, object.offset(), len, Self::STRIDE)?;
         Self::store_range(&parts.elements(Self::STRIDE), 0..len, get);
         Ok(object)
     }
@@ -45,7 +45,7 @@ impl<T: Plain> Array<T> {
         let elements = parts.elements(Self::STRIDE);
         let mut bits = Bits::<T>::new();
         let valid = (0..parts.len).find_map(|i| {
-            elements.load(i, |k, word| bits.put(k, word));
+            elements.load_or_stop(i, || Some(()), |k, word| bits.put(k, word));
             bits.value()
         });
         (valid.is_some() || parts.len == 0).then(|| Self::of(object, lock, parts, valid))

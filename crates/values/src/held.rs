@@ -65,6 +65,22 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// Holds the writers up for a reader that they do not let through; `None` if somebody else has the lock for a second. If
+    /// this thread has it already, there are no writers.
+    ///
+    /// # Safety
+    /// * As for [`Held::lock`].
+    #[cold]
+    pub(crate) unsafe fn stop(lock: *const RawLock) -> Option<Option<Self>> {
+        const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
+        // SAFETY: the caller's duty is the same.
+        match unsafe { Self::lock(lock, Deadline::after(PATIENCE)) } {
+            Ok(held) => Some(Some(held)),
+            Err(LockError::Mine) => Some(None),
+            Err(_) => None,
+        }
+    }
+
     /// `lock` as `guard` holds it, who gives it up.
     ///
     /// # Panics

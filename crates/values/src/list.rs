@@ -70,7 +70,8 @@ impl ShareableList {
     pub fn new<I: Into<Item>>(items: impl IntoIterator<Item = I>) -> Result<Self, ShmError> {
         let items: Vec<Item> = items.into_iter().map(Into::into).collect();
         let object = make(Family::get()?, &items)?;
-        Ok(Self::of(Arc::new(object)).expect("the list was described just now"))
+        let gone = ShmError::ObjectGone { offset: object.offset() };
+        Self::of(Arc::new(object)).filter(|list| list.len() == items.len()).ok_or(gone)
     }
 
     /// The list in an object; `None` if there is none, or it was damaged.
@@ -118,7 +119,9 @@ impl ShareableList {
     #[track_caller]
     pub fn get(&self, i: usize) -> Item {
         self.check(i);
-        let (tag, bytes) = self.slots.read(i);
+        // SAFETY: the lock of an object that `self` keeps meanwhile.
+        let stop = || unsafe { Held::stop(&raw const self.parts.raw.lock) };
+        let (tag, bytes) = self.slots.read(i, stop);
         Item::decode(tag, bytes)
     }
 
@@ -264,11 +267,14 @@ pub(crate) fn make(family: &'static Family, items: &[Item]) -> Result<Object, Sh
     // SAFETY: a block that this process alone owns, of at least so many bytes.
     unsafe { data.as_ptr().write_bytes(0, usize::try_from(bytes).unwrap_or(0)) };
     let object = Object::create(family, size_of::<RawArray>() as u64, Kind::Array)?;
-    let raw = RawArray::at(family, object.offset())?.expect("objects are aligned");
+    let gone = || ShmError::ObjectGone { offset: object.offset() };
+    let raw = RawArray::at(family, object.offset())?.ok_or_else(gone)?;
     raw.describe(bytes / 8, LIST, data.into_ref()); // the object's from here on
-    let parts = raw.parts(family, 8)?.expect("the list was described just now");
+    let words = usize::try_from(bytes / 8).unwrap_or(usize::MAX);
+    let parts = RawArray::made(family, object.offset(), words, 8)?;
     Slots::describe(parts.words, &rooms);
-    let slots = Slots::new(parts.words).expect("the slots were described just now");
+    let fits = |slots: &Slots| slots.len() == rooms.len() && (0..).zip(&rooms).all(|(i, r)| slots.capacity(i) >= *r);
+    let slots = Slots::new(parts.words).filter(fits).ok_or_else(gone)?;
     for (i, item) in items.iter().enumerate() {
         let (tag, bytes) = item.encode();
         slots.write(i, tag, &bytes); // nobody else knows the list

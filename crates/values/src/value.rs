@@ -145,7 +145,9 @@ impl<T: Plain> Value<T> {
     #[must_use]
     #[inline]
     pub fn get(&self) -> T {
-        read(self.raw()).unwrap_or(self.first)
+        // SAFETY: the lock of an object that `self` keeps meanwhile.
+        let stop = || unsafe { Held::stop(self.lock_bytes()) };
+        read(self.raw(), stop).unwrap_or(self.first)
     }
 
     /// Makes `value` the value; sleeps while somebody else holds the lock.
@@ -325,11 +327,11 @@ fn raw<T: Plain>(object: &Object) -> &RawValue {
     unsafe { &*RawValue::at(object.as_ptr(), words::<T>()) }
 }
 
-/// The value, if its bytes are one.
+/// The value, if its bytes are one; `stop` as for [`RawValue::read_or_stop`].
 #[inline]
-fn read<T: Plain>(raw: &RawValue) -> Option<T> {
+fn read<T: Plain, G>(raw: &RawValue, stop: impl FnOnce() -> Option<G>) -> Option<T> {
     let mut bits = Bits::<T>::new();
-    raw.read(|i, word| bits.put(i, word));
+    raw.read_or_stop(stop, |i, word| bits.put(i, word));
     bits.value()
 }
 
@@ -347,7 +349,7 @@ pub(crate) fn make<T: Plain>(family: &'static Family, value: T, lock: Option<&Lo
 /// The value in an object that came from elsewhere; `None` if it is of another type, or was damaged.
 pub(crate) fn first<T: Plain>(object: &Object, lock: Option<&Lock>) -> Option<T> {
     let raw = raw::<T>(object);
-    if raw.label() == label::<T>(lock) { read(raw) } else { None }
+    if raw.label() == label::<T>(lock) { read(raw, || Some(())) } else { None }
 }
 
 pub(crate) fn size<T>() -> u64 {
@@ -391,7 +393,7 @@ impl<'de, T: Plain> Deserialize<'de> for Value<T> {
         if raw.label() != label::<T>(lock.as_ref()) {
             return Err(message::refuse_handle::<Self, _>("the value is of another type"));
         }
-        let first = read(raw).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
+        let first = read(raw, || Some(())).ok_or_else(|| message::refuse_handle::<Self, _>(SCRIBBLED))?;
         Ok(Self { object: ManuallyDrop::new(object), lock, first })
     }
 }

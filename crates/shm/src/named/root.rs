@@ -51,7 +51,8 @@ impl Family {
     /// does not take what this process has put somewhere since for a dead one's.
     pub(super) fn resign(&'static self) {
         let me = self.registered_me();
-        self.with_holders(|_| {
+        // Where it fails the slot stays until this process ends: others see then that it is dead.
+        let _ = self.with_holders(|_| {
             if let Some((pid, generation, _)) = self.map.process(me.slot).occupant()
                 && generation == me.generation
             {

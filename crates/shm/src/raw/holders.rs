@@ -14,6 +14,8 @@
 //!     cleared by an unlock whose wake found nobody. At worst an unlock makes one useless call.
 //! L2. The word is named to the kernel from before it is taken until after it is given up and the wake-up sent.
 //! L3. Everything that is done under the lock can be done again from the start.
+//! L4. Nobody waits without end: a word that names a living thread for so many ticks is that of a stopped process, or was
+//!     written by one that should not. The lock is not taken from it; who wants it is told so.
 //!
 //! # Memory ordering
 //! M1. The CAS in `lock` (Acquire) pairs with the release in `unlock` (Release).
@@ -47,34 +49,49 @@ pub(crate) struct Inside {
     pub(crate) died: bool,
 }
 
+/// Ticks that a thread waits for the same holder, 10 s: everything inside takes milliseconds.
+const PATIENCE: u32 = 100;
+/// The same for a holder that this process has given up on before.
+const LITTLE: u32 = 2;
+/// Looks at a word that somebody changes again and again.
+const LOOKS: u32 = 1 << 24;
+
+/// The holder, as the word names it, has not given up the lock for [`PATIENCE`] ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stuck(pub(crate) u32);
+
 impl RawHolders {
-    pub(crate) fn lock(&'static self) -> Inside {
+    /// `known` is the holder that this process has given up on before, or 0.
+    pub(crate) fn lock(&'static self, known: u32) -> Result<Inside, Stuck> {
         let thread = Thread::current();
         // SAFETY: a line of the family's memory, 40 bytes and more, which is mapped until the process ends; only the
         // owner of the word uses the node.
         let announced = unsafe { thread.announce_inner_lock(&raw const self.word) };
         debug_assert!(announced, "nothing inside takes it again");
         match self.word.compare_exchange(0, thread.id(), Acquire, Relaxed) {
-            Ok(_) => Inside { lock: self, thread, died: false },
-            Err(_) => self.lock_contended(thread),
+            Ok(_) => Ok(Inside { lock: self, thread, died: false }),
+            Err(_) => self.lock_contended(thread, known),
         }
     }
 
     #[cold]
-    fn lock_contended(&'static self, thread: Thread) -> Inside {
-        let (mut waited, mut spin) = (0, Spin::new());
-        loop {
+    fn lock_contended(&'static self, thread: Thread, known: u32) -> Result<Inside, Stuck> {
+        let (mut waited, mut spin, mut ticks) = (0, Spin::new(), 0);
+        for _ in 0..LOOKS {
             let word = self.word.load(Relaxed);
             // Nothing under the lock takes it again: our own id in the word is a forgery, and no owner.
             if word & TID == 0 || word & TID == thread.id() {
                 let new = thread.id() | word & WAITERS | waited; // L1
                 if self.word.compare_exchange(word, new, Acquire, Relaxed).is_ok() {
-                    return Inside { lock: self, thread, died: word & (DIED | TID) != 0 };
+                    return Ok(Inside { lock: self, thread, died: word & (DIED | TID) != 0 });
                 }
                 continue;
             }
             if spin.again() {
                 continue;
+            }
+            if ticks >= if word & TID == known { LITTLE } else { PATIENCE } {
+                break;
             }
             waited = WAITERS;
             if word & WAITERS == 0 && self.word.compare_exchange(word, word | WAITERS, Relaxed, Relaxed).is_err() {
@@ -85,7 +102,10 @@ impl RawHolders {
             if end == Wait::TimedOut && liveness::tid_is_dead(word & TID) {
                 let _ = self.word.compare_exchange(word | WAITERS, WAITERS | DIED, Relaxed, Relaxed);
             }
+            ticks += u32::from(end == Wait::TimedOut);
         }
+        thread.done(); // L2
+        Err(Stuck(self.word.load(Relaxed) & TID)) // L4
     }
 }
 

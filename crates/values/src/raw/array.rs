@@ -97,6 +97,15 @@ impl RawArray {
         self.kind.load(Relaxed)
     }
 
+    /// The parts of an array of `len` elements that this process has described just now.
+    ///
+    /// # Errors
+    /// [`ShmError::ObjectGone`] if somebody has written over it since.
+    pub(crate) fn made(family: &'static Family, offset: u64, len: usize, stride: usize) -> Result<Parts, ShmError> {
+        let raw = Self::at(family, offset)?.ok_or(ShmError::ObjectGone { offset })?;
+        raw.parts(family, stride)?.filter(|parts| parts.len == len).ok_or(ShmError::ObjectGone { offset })
+    }
+
     /// The array as one of elements of `stride` bytes, if its description makes sense; later calls trust this copy of it, not
     /// the bytes.
     pub(crate) fn parts(&'static self, family: &'static Family, stride: usize) -> Result<Option<Parts>, ShmError> {

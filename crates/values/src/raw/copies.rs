@@ -29,7 +29,7 @@
 //! # If a process dies
 //! A writer before the store of the version: the old value counts. After it: the new one. In both cases the kernel frees the
 //! lock. A reader leaves nothing. Readers look at no lock: nobody's death or stop holds them up; only a writer that
-//! publishes in the middle of a read makes it begin again.
+//! publishes in the middle of a read makes it begin again. Whoever is never let through, 65536 times, takes the lock.
 //!
 //! # Sources
 //! Lamport's two copies with a version. Why not a seqlock: its readers wait for a writer that died, and find half a value.
@@ -42,6 +42,14 @@ use polyproc_sys::atomic::{
 
 pub(crate) const LABEL_SHIFT: u32 = 48;
 const VERSION: u64 = (1 << LABEL_SHIFT) - 1;
+
+/// Reads in a row that a writer comes in between of, until they are too many.
+pub(crate) const ROUNDS: u32 = 1 << 16;
+
+/// How many more there are when the writers were to be stopped: one that was not may be an honest one, for a while.
+pub(crate) fn rounds<G>(stopped: Option<&G>) -> u32 {
+    if stopped.is_some() { ROUNDS } else { u32::MAX }
+}
 
 /// The copies and their selector, in a segment.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +83,44 @@ impl<'a> Copies<'a> {
     #[inline]
     pub(crate) fn read<R>(&self, mut f: impl FnMut(&'a [AtomicU64]) -> R) -> R {
         loop {
+            if let Ok(result) = self.try_read(ROUNDS, &mut f) {
+                return result;
+            }
+        }
+    }
+
+    /// As `read`. If the version changes all the time it calls `stop`, which holds up the writers until what it returns is
+    /// dropped; `None` if it cannot. If it changes even then, somebody scribbles: the words of the last round are as good as
+    /// any.
+    #[inline]
+    pub(crate) fn read_or_stop<R, G>(
+        &self,
+        stop: impl FnOnce() -> Option<G>,
+        mut f: impl FnMut(&'a [AtomicU64]) -> R,
+    ) -> R {
+        if let Ok(result) = self.try_read(ROUNDS, &mut f) {
+            return result;
+        }
+        let stopped = stop();
+        match self.try_read(rounds(stopped.as_ref()), &mut f) {
+            Ok(result) | Err(result) => result,
+        }
+    }
+
+    /// So many rounds of `read`; what `f` made of the last one.
+    #[inline]
+    fn try_read<R>(&self, rounds: u32, f: &mut impl FnMut(&'a [AtomicU64]) -> R) -> Result<R, R> {
+        let mut left = rounds;
+        loop {
             let before = self.selector.load(Acquire); // SYNC(R1)
             let result = f(self.copy(before));
             fence(Acquire); // SYNC(R2)
             if self.selector.load(Relaxed) == before {
-                return result; // V3
+                return Ok(result); // V3
+            }
+            left -= 1;
+            if left == 0 {
+                return Err(result);
             }
             core::hint::spin_loop();
         }
@@ -89,5 +130,65 @@ impl<'a> Copies<'a> {
     fn copy(&self, selector: u64) -> &'a [AtomicU64] {
         let (zero, one) = self.words.split_at(self.words.len() / 2);
         if selector & 1 == 0 { zero } else { one }
+    }
+}
+
+#[cfg(all(test, not(polyproc_loom)))]
+mod tests {
+    use super::*;
+    use polyproc_sys::atomic::AtomicU32;
+
+    const WORDS: usize = 1000; // more than can be read between two changes
+
+    /// Changes the version all the time until it is told to end, while `f` reads.
+    fn beside_a_hammer<R>(f: impl FnOnce(&Copies<'_>, &dyn Fn()) -> R) -> R {
+        let (selector, end) = (AtomicU64::new(0), AtomicU32::new(0));
+        let words: Vec<AtomicU64> = (0..2 * WORDS).map(|_| AtomicU64::new(7)).collect();
+        std::thread::scope(|threads| {
+            let hammer = threads.spawn(|| {
+                while end.load(Relaxed) == 0 {
+                    selector.fetch_add(1, Relaxed);
+                }
+            });
+            while selector.load(Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            let stop = || {
+                end.store(1, Relaxed);
+                while !hammer.is_finished() {
+                    std::thread::yield_now();
+                }
+            };
+            let result = f(&Copies::new(&selector, &words), &stop);
+            stop();
+            result
+        })
+    }
+
+    #[test]
+    fn a_reader_whom_a_writer_never_lets_through_stops_it() {
+        let read = beside_a_hammer(|copies, stop| {
+            let stop = || {
+                stop();
+                Some(())
+            };
+            copies.read_or_stop(stop, |words| words.iter().map(|w| w.load(Relaxed)).sum::<u64>())
+        });
+        assert_eq!(read, 7 * WORDS as u64);
+    }
+
+    #[test]
+    fn a_reader_whom_a_scribbler_never_lets_through_ends_with_what_there_is() {
+        let mut rounds = 0;
+        beside_a_hammer(|copies, _| {
+            copies.read_or_stop(
+                || Some(()),
+                |words| {
+                    rounds += 1;
+                    words.iter().map(|w| w.load(Relaxed)).sum::<u64>()
+                },
+            )
+        });
+        assert!((1..=2 * ROUNDS).contains(&rounds));
     }
 }

@@ -38,6 +38,7 @@
 //! A narrow element is old or new. A wide one likewise: the store of the odd version decides. If its place is half written,
 //! readers take the spare, until the next holder of the lock repairs; killed in that, he leaves the same to the next one.
 
+use super::copies::{ROUNDS, rounds};
 use core::ops::Range;
 use polyproc_sys::atomic::{
     AtomicU64,
@@ -235,13 +236,31 @@ impl<'a> Elements<'a> {
     #[inline]
     #[track_caller]
     pub fn load(&self, i: usize, mut put: impl FnMut(usize, u64)) {
+        while !self.try_load(i, ROUNDS, &mut put) {}
+    }
+
+    /// As `load`, with the help of `stop`: see [`Copies::read_or_stop`](super::copies::Copies::read_or_stop).
+    #[inline]
+    #[track_caller]
+    pub(crate) fn load_or_stop<G>(&self, i: usize, stop: impl FnOnce() -> Option<G>, mut put: impl FnMut(usize, u64)) {
+        if !self.try_load(i, ROUNDS, &mut put) {
+            let stopped = stop();
+            self.try_load(i, rounds(stopped.as_ref()), &mut put);
+        }
+    }
+
+    /// So many rounds of `load`; whether the last one was whole.
+    #[inline]
+    #[track_caller]
+    fn try_load(&self, i: usize, rounds: u32, put: &mut impl FnMut(usize, u64)) -> bool {
         assert!(i < self.len, "index {i} is out of bounds: there are {} elements", self.len);
         if self.is_narrow() {
             let word = &self.words[i >> self.per()];
-            return put(0, word.load(Acquire) >> self.shift(i)); // SYNC(A1)
+            put(0, word.load(Acquire) >> self.shift(i)); // SYNC(A1)
+            return true;
         }
         let Journal { version, index } = self.journal;
-        loop {
+        for _ in 0..rounds {
             let before = version.load(Acquire); // SYNC(A1)
             let in_spare = before & 1 == 1 && index.load(Relaxed) == i as u64;
             for (k, word) in self.place(if in_spare { self.len } else { i }).iter().enumerate() {
@@ -249,10 +268,11 @@ impl<'a> Elements<'a> {
             }
             fence(Acquire); // SYNC(A2)
             if version.load(Relaxed) == before {
-                return; // E3
+                return true; // E3
             }
             core::hint::spin_loop();
         }
+        false
     }
 
     /// Hands the elements of a range, by their numbers, to `put`, as [`Elements::load`] does; of narrow elements only.

@@ -79,9 +79,9 @@ impl Slots {
     }
 
     /// The tag and the bytes of item `i`; never blocks.
-    pub(crate) fn read(&self, i: usize) -> (u8, Vec<u8>) {
+    pub(crate) fn read<G>(&self, i: usize, stop: impl FnOnce() -> Option<G>) -> (u8, Vec<u8>) {
         let mut bytes = Vec::new();
-        let (tag, len) = self.copies(i).read(|words| {
+        let (tag, len) = self.copies(i).read_or_stop(stop, |words| {
             let (head, body) = words.split_first().expect("a copy has at least two words");
             let head = head.load(Relaxed);
             let len = usize::try_from(head >> 8).unwrap_or(usize::MAX).min(body.len() * 8); // T1

@@ -157,6 +157,13 @@ impl RawValue {
         Copies::new(&self.selector, &self.copies)
             .read(|words| words.iter().enumerate().for_each(|(i, word)| put(i, word.load(Relaxed))));
     }
+
+    /// As `read`; where somebody changes the value all the time, `stop` holds the writers up.
+    #[inline]
+    pub(crate) fn read_or_stop<G>(&self, stop: impl FnOnce() -> Option<G>, mut put: impl FnMut(usize, u64)) {
+        Copies::new(&self.selector, &self.copies)
+            .read_or_stop(stop, |words| words.iter().enumerate().for_each(|(i, word)| put(i, word.load(Relaxed))));
+    }
 }
 
 impl<W: ?Sized> RawValue<W> {
