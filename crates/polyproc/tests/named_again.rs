@@ -1,6 +1,8 @@
 //! What a process keeps of named objects that it has given up: the next ones take its place, however many come and go.
 
 use polyproc::parts::shm::{Content, Family, Kind, Object};
+use polyproc::parts::sys::atomic::{AtomicU64, Ordering::Relaxed};
+use polyproc::parts::sys::fork::{spawn_child, wait_child};
 use polyproc::{Lock, Name, Place, Queue, Value};
 use polyproc_testing::{reexec, watchdog};
 use std::sync::mpsc::channel;
@@ -43,17 +45,27 @@ fn alone(test: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Takes and leaves named objects of three kinds.
+/// How many of them are files of named objects.
+fn mapped() -> usize {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|line| line.contains("/polyproc-again-")).count()
+}
+
+/// Takes and leaves named objects of three kinds and several sizes.
 fn come_and_go(temp: &Temp, rounds: usize) {
-    for _ in 0..rounds {
-        let (lock, queue) = (Lock::create(temp.name("l")).unwrap(), Queue::create(temp.name("q"), 2).unwrap());
+    static ROUNDS: AtomicU64 = AtomicU64::new(0);
+    for round in 0..rounds {
+        // Others each time: a child that is forked meanwhile holds what it has inherited, until it ends.
+        let number = ROUNDS.fetch_add(1, Relaxed);
+        let name = |kind: &str| temp.name(&format!("{kind}-{}-{number}", std::process::id()));
+        let capacity = 2 << (round % 18);
+        let (lock, queue) = (Lock::create(name("l")).unwrap(), Queue::create(name("q"), capacity).unwrap());
         queue.put(7_u64).unwrap();
-        drop(Lock::open(temp.name("l")).unwrap().lock());
-        assert_eq!(Queue::<u64>::open(temp.name("q")).unwrap().get().unwrap(), 7);
-        let value = Value::create(temp.name("v"), 5_u32).unwrap();
+        drop(Lock::open(name("l")).unwrap().lock());
+        assert_eq!(Queue::<u64>::open(name("q")).unwrap().get().unwrap(), 7);
+        let value = Value::create(name("v"), 5_u32).unwrap();
         assert_eq!(value.fetch_add(1), 5);
         drop((lock, queue));
-        assert_eq!(Value::<u32>::open(temp.name("v")).unwrap().get(), 6);
+        assert_eq!(Value::<u32>::open(name("v")).unwrap().get(), 6);
     }
 }
 
@@ -70,10 +82,11 @@ fn thousands() {
     }
     watchdog(LONG, || {
         let temp = Temp::new();
-        come_and_go(&temp, 10);
+        come_and_go(&temp, 36);
         let before = mappings();
         come_and_go(&temp, 1000);
         assert!(mappings() <= before + 3, "{before} mappings, and now {}", mappings());
+        assert_eq!(mapped(), 0, "this thread has left them all");
     });
 }
 
@@ -110,6 +123,7 @@ fn not_left() {
         });
         says.recv().unwrap();
         drop(old);
+        assert_eq!(mapped(), 1, "the tables of the old one");
         // All of these come and go where the old one was not.
         come_and_go(&temp, 20);
         let lock = Lock::create(temp.name("new")).unwrap();
@@ -117,7 +131,7 @@ fn not_left() {
         let first = thread.join().unwrap();
         assert!(lock.lock().recovered());
         while family.is_alive(first) {} // for ever, if the kernel lost its way
-        come_and_go(&temp, 20);
+        come_and_go(&temp, 36);
         let before = mappings();
         come_and_go(&temp, 200);
         assert!(mappings() <= before + 3, "{before} mappings, and now {}", mappings());
@@ -152,6 +166,37 @@ fn ended() {
     });
 }
 
+#[test]
+fn children_of_a_process_that_is_at_it_have_their_own() {
+    alone("children");
+}
+
+#[test]
+#[ignore = "run by children_of_a_process_that_is_at_it_have_their_own"]
+fn children() {
+    if !reexec::in_child() {
+        return;
+    }
+    watchdog(LONG, || {
+        let temp = &Temp::new();
+        let held = &Lock::create(temp.name("held")).unwrap();
+        std::thread::scope(|scope| {
+            let busy = scope.spawn(|| come_and_go(temp, 300));
+            for _ in 0..100 {
+                let child = spawn_child(|| {
+                    // A thread of its own, too: what its parent's threads held is nobody's here.
+                    std::thread::scope(|scope| scope.spawn(|| come_and_go(temp, 3)).join().unwrap());
+                    drop(held.lock());
+                    0
+                });
+                assert_eq!(wait_child(child), 0);
+                drop(Lock::open(temp.name("held")).expect("it is held here").lock());
+            }
+            busy.join().unwrap();
+        });
+    });
+}
+
 /// References to the family of a named object are of no use when it has gone, and harm nobody.
 #[test]
 fn a_family_that_has_gone_can_be_asked() {
@@ -162,14 +207,20 @@ fn a_family_that_has_gone_can_be_asked() {
         let gone = make();
         let family = gone.family();
         let me = family.me();
+        assert!(family.is_alive(family.participant().unwrap()));
         drop(gone);
         for _ in 0..2 {
             assert!(family.alloc(64, Kind::Data).is_err() && family.at(1 << 20, 8).is_err());
             assert!(!family.is_registered(me));
             assert_eq!(family.stats().processes, 0);
-            assert!(family.participant().is_err() && family.try_me().is_err());
-            let _ = (family.process_of(std::process::id()), family.reap());
-            drop(make()); // where the first one was
+            assert!(family.try_me().is_err());
+            assert!(family.process_of(std::process::id()).is_none() && family.function(0, 0).is_err());
+            let _ = family.reap();
+            let next = make(); // in the place of the first one
+            let thread = next.family().participant().unwrap();
+            assert!(next.family().is_this_thread(thread), "it is registered there, too");
+            drop(next);
+            assert!(!family.is_alive(thread));
         }
     });
 }

@@ -134,6 +134,7 @@ impl Buffer {
     /// See [`Buffer::into_block`].
     pub fn from_block(block: Block) -> Result<Self, ShmError> {
         let family = block.family();
+        let _open = family.map.keep_open()?; // the block may be what holds it
         let block = family.claim(block.into_ref())?;
         // SAFETY: whoever has a reference to it has one of an older generation.
         Ok(unsafe { Self::from_block_unchecked(block) })
@@ -169,7 +170,7 @@ impl core::ops::Deref for Buffer {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: so many bytes of a block that this process owns, mapped for ever; any bits are bytes.
+        // SAFETY: so many bytes of a block that this process owns, mapped while it does; any bits are bytes.
         unsafe { core::slice::from_raw_parts(self.block.as_ptr(), self.bytes()) }
     }
 }

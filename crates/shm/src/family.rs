@@ -54,7 +54,7 @@ pub struct Family {
     /// The thread that this process has given up waiting for in `with_holders`, or 0.
     pub(crate) stuck: AtomicU32,
     /// Tells the families of this process from each other; not 0.
-    number: AtomicU32,
+    pub(crate) number: u32,
     id: AtomicU64,
     secret: u64,
 }
@@ -216,35 +216,32 @@ impl Family {
     }
 
     fn enter_named(&self, id: u64) {
-        forget_on_fork();
         self.id.store(id, Relaxed);
         self.announce_kinds(kind::registered());
     }
 
     /// A family that is to take in named segments, one after the other: references to it last as long as the process.
-    pub(crate) fn leak(map: Map) -> &'static Self {
-        let family: &'static Self = Box::leak(Box::new(Self::new(map, 0, 0)));
+    pub(crate) fn vacant() -> &'static Self {
+        forget_on_fork();
+        let family: &'static Self = Box::leak(Box::new(Self::new(Map::vacant(), 0, 0)));
         if let Some(seat) = family.map.seat() {
             seat.belongs_to(family);
         }
         family
     }
 
-    /// Another segment is mapped, and nobody holds it yet.
+    /// It is to take in another segment. No thread takes itself for the one that it was in the last: whoever has not left is
+    /// noted, and then it is not used again.
     pub(crate) fn renew(&self) {
         self.cursors.forget();
+        self.me.forget();
         self.stuck.store(0, Relaxed);
-        self.number.store(next_number(), Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn number(&self) -> u32 {
-        self.number.load(Relaxed)
     }
 
     fn new(map: Map, id: u64, secret: u64) -> Self {
-        let (id, number) = (AtomicU64::new(id), AtomicU32::new(next_number()));
-        let (threads, stuck) = (Threads::new(), AtomicU32::new(0));
+        static NUMBERS: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        let (threads, stuck, id) = (Threads::new(), AtomicU32::new(0), AtomicU64::new(id));
         Self { map, cursors: Cursors::new(), me: Me::new(), threads, stuck, number, id, secret }
     }
 
@@ -381,7 +378,7 @@ impl Family {
     /// The address of `len` bytes from `offset` on, if they lie in this family's memory.
     ///
     /// The offset and the length may come from anywhere. What lies there, and who else uses it, is not checked. The
-    /// address stays good for as long as the process lives.
+    /// address stays good for as long as the process lives, that of a named object for as long as it is held.
     ///
     /// # Errors
     /// [`ShmError::OutOfRange`].
@@ -397,17 +394,8 @@ impl Family {
     /// ```
     #[inline]
     pub fn at(&self, offset: u64, len: u64) -> Result<*mut u8, ShmError> {
+        let _open = self.map.keep_open()?;
         self.map.check(offset, len)
-    }
-}
-
-fn next_number() -> u32 {
-    static NUMBERS: AtomicU32 = AtomicU32::new(1);
-    loop {
-        match NUMBERS.fetch_add(1, Relaxed) {
-            0 => {} // after 2^32 of them
-            number => return number,
-        }
     }
 }
 

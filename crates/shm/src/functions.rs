@@ -82,6 +82,7 @@ impl Family {
     /// # Ok::<(), ShmError>(())
     /// ```
     pub fn function(&self, index: u32, hash: u64) -> Result<Entry, ShmError> {
+        let _open = self.map.keep_open()?;
         let bad = ShmError::BadFunction { index };
         if index >= self.map.header().functions.load(Acquire).min(self.map.tables().functions) {
             return Err(bad); // SYNC(E1)

@@ -2,7 +2,7 @@
 
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::fork_lock::lock;
+use crate::fork_lock::ForkLock;
 use crate::ids::{Participant, ProcessId};
 use core::cell::{Cell, RefCell};
 use polyproc_sys::atomic::{
@@ -10,7 +10,6 @@ use polyproc_sys::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use polyproc_sys::{liveness::ProcessIdentity, robust};
-use std::sync::Mutex;
 
 /// How many forks lie between this process and the program that was executed; raised in each forked child.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -41,6 +40,11 @@ thread_local! {
 pub(crate) fn reset_after_fork() {
     FORKS.fetch_add(1, Relaxed);
     LAST.with(|last| last.set((0, 0)));
+}
+
+/// How many forks lie between this process and its program.
+pub(crate) fn forks() -> u32 {
+    FORKS.load(Relaxed)
 }
 
 #[inline]
@@ -122,12 +126,10 @@ impl Family {
 
     #[cold]
     fn register(&'static self) -> Result<ProcessId, ShmError> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        static ONE_AT_A_TIME: ForkLock<()> = ForkLock::new(());
         let _open = self.map.keep_open()?;
         let me = ProcessIdentity::current();
-        // A parent's other thread may have held the lock when this child was forked: then it is free for ever, and two
-        // threads of one process may register it twice, which costs a slot until the process ends.
-        let _guard = lock(&ONE_AT_A_TIME);
+        let _guard = ONE_AT_A_TIME.lock();
         if let Some(me) = self.me.get() {
             return Ok(me);
         }
@@ -167,19 +169,19 @@ impl Family {
     #[inline]
     pub fn participant(&'static self) -> Result<Participant, ShmError> {
         let (family, me) = LAST.with(Cell::get);
-        if family == self.number() { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
+        if family == self.number { Ok(Participant::from_word(me)) } else { self.participant_not_last() }
     }
 
     #[cold]
     fn participant_not_last(&'static self) -> Result<Participant, ShmError> {
-        let is_it = |known: &&Known| known.family.number() == self.number() && known.forks == FORKS.load(Relaxed);
+        let is_it = |known: &&Known| known.family.number == self.number && known.forks == FORKS.load(Relaxed);
         // In the thread's last destructors the list is gone: then the thread takes a slot for each use, until it ends.
         let known = ALL.try_with(|all| all.borrow().iter().find(is_it).copied());
         let me = match known {
             Ok(Some(known)) => known.participant,
             _ => self.register_thread()?,
         };
-        LAST.with(|last| last.set((self.number(), me.to_word())));
+        LAST.with(|last| last.set((self.number, me.to_word())));
         Ok(me)
     }
 
@@ -230,6 +232,7 @@ impl Family {
     #[must_use]
     #[inline]
     pub fn is_alive(&self, p: Participant) -> bool {
+        let Ok(_open) = self.map.keep_open() else { return false };
         p.slot < self.map.tables().participants && self.map.participant(p.slot).is_alive(p.generation)
     }
 
@@ -243,6 +246,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn is_this_thread(&self, p: Participant) -> bool {
+        let Ok(_open) = self.map.keep_open() else { return false };
         let occupant = self.map.participant(p.slot).occupant();
         self.is_alive(p) && occupant.is_some_and(|(tid, _)| tid == robust::thread_id())
     }
@@ -258,6 +262,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn process_of(&self, pid: u32) -> Option<ProcessId> {
+        let _open = self.map.keep_open().ok()?;
         // A dead process that nobody has cleared up may have had the same number: the later one is meant.
         self.processes().filter(|&(_, p)| p.pid == pid).max_by_key(|&(_, p)| p.start).map(|(id, _)| id)
     }
@@ -273,6 +278,7 @@ impl Family {
     /// ```
     #[must_use]
     pub fn is_registered(&self, p: ProcessId) -> bool {
+        let Ok(_open) = self.map.keep_open() else { return false };
         self.identity(p).is_some()
     }
 

@@ -1,7 +1,8 @@
 //! The family's file as this process sees it: the mapping, and what is known of the file's size.
 //!
-//! The one place where offsets become pointers. The mapping is never taken down, so references to its atomics live as
-//! long as the process; the size is asked of the kernel, never read from the file, and only grows.
+//! The one place where offsets become pointers. The mapping of the process's own family is never taken down, that of a named
+//! segment when nobody [holds](Map::keep_open) it any more: as long live references to its atomics, whatever their type says.
+//! The size is asked of the kernel, never read from the file, and only grows.
 
 use crate::error::ShmError;
 use crate::ids::BlockRef;
@@ -18,7 +19,7 @@ use crate::raw::span::RawSpan;
 use crate::raw::tag::{SLAB, Tag};
 use crate::{kind::Kind, raw::tag};
 use polyproc_sys::SysError;
-use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
+use polyproc_sys::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use polyproc_sys::memory::{MemFd, Reservation, SharedFile};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
@@ -32,17 +33,13 @@ pub(crate) struct Map {
     /// Where in the file the family's memory starts: behind the header of a named segment.
     start: u64,
     tables: Tables,
-    space: Reservation,
-    base: *mut u8,
+    /// Null while it is vacant.
+    base: AtomicPtr<u8>,
+    /// H2.
+    reserved: AtomicU64,
     /// What the kernel said about the file's size; may be stale, never ahead.
     size: AtomicU64,
 }
-
-// SAFETY: the pointer is to a mapping that belongs to the process, not to a thread; everything in it that changes is
-// reached through atomics or by the owner of a block.
-unsafe impl Send for Map {}
-// SAFETY: as above.
-unsafe impl Sync for Map {}
 
 /// How much of its tables a family uses, powers of two; the layout is the same for all.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +72,7 @@ impl Tables {
 /// Where the memory comes from.
 #[derive(Debug)]
 enum Backing {
-    Anonymous(MemFd),
+    Anonymous(MemFd, #[expect(dead_code, reason = "it is mapped as long as this is there")] Reservation),
     /// As long as this process holds the segment; then it may be another one's.
     Named(Box<Seat>),
 }
@@ -83,7 +80,7 @@ enum Backing {
 impl Backing {
     fn with<R>(&self, f: impl FnOnce(&SharedFile) -> Result<R, SysError>) -> Result<R, SysError> {
         match self {
-            Self::Anonymous(file) => f(file),
+            Self::Anonymous(file, _) => f(file),
             Self::Named(seat) => match seat.hold() {
                 Some(hold) => f(hold.file()),
                 None => Err(SysError::new("a segment that this process has given up", ErrorKind::NotFound.into())),
@@ -110,6 +107,9 @@ pub(crate) enum At {
 }
 
 impl Map {
+    /// Of a named segment: what is behind this offset, in its file, are spans.
+    pub(crate) const END_OF_TABLES: u64 = CONTENT + layout::SPAN_TABLE;
+
     /// Makes the file of a new family.
     pub(crate) fn create() -> Result<Self, ShmError> {
         let file = MemFd::create("polyproc-family")?;
@@ -141,38 +141,47 @@ impl Map {
         Self::anonymous(file, space)
     }
 
-    /// The content of a named segment, whose tables are backed; nobody holds it yet, and its size is not known.
-    pub(crate) fn named(space: Reservation) -> Self {
-        Self::new(Backing::Named(Box::new(Seat::new())), space, CONTENT, Tables::NAMED)
+    /// Room for the content of named segments, one after the other.
+    pub(crate) fn vacant() -> Self {
+        Self::new(Backing::Named(Box::new(Seat::new())), CONTENT, Tables::NAMED)
     }
 
-    fn new(file: Backing, space: Reservation, start: u64, tables: Tables) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "a page, or nothing")]
-        let base = space.base().wrapping_add(start as usize);
-        Self { base, file, start, tables, space, size: AtomicU64::new(0) }
+    fn new(file: Backing, start: u64, tables: Tables) -> Self {
+        let (base, reserved) = (AtomicPtr::new(core::ptr::null_mut()), AtomicU64::new(0));
+        Self { base, file, start, tables, reserved, size: AtomicU64::new(0) }
     }
 
     fn anonymous(file: MemFd, space: Reservation) -> Result<Self, ShmError> {
-        let map = Self::new(Backing::Anonymous(file), space, 0, Tables::FAMILY);
+        let (base, len) = (space.base(), space.len());
+        let map = Self::new(Backing::Anonymous(file, space), 0, Tables::FAMILY);
+        map.base.store(base, Relaxed);
+        map.reserved.store(len, Relaxed);
         map.refresh()?;
         Ok(map)
     }
 
-    /// The content of another named segment, in place of one that this process has given up.
-    ///
-    /// # Safety
-    /// * No thread is named to the kernel by a word in the tables, and no block is used.
-    pub(crate) unsafe fn replace(&self, space: Reservation) -> Result<(), Reservation> {
+    /// The content of a named segment, whose tables are backed, is here now; nobody holds it yet, and its size is not known.
+    pub(crate) fn occupy(&self, space: &Reservation) {
+        #[expect(clippy::cast_possible_truncation, reason = "a page")]
+        self.base.store(space.base().wrapping_add(self.start as usize), Relaxed);
+        self.reserved.store(space.len() - self.start, Relaxed);
+        self.forget_size();
+    }
+
+    /// Nothing is here any more. Who has kept a reference to the family finds the segment [given up](Map::keep_open).
+    pub(crate) fn vacate(&self) {
+        self.base.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// There are no spans any more: the kernel is not asked for the size of a segment that was given up.
+    pub(crate) fn forget_size(&self) {
         self.size.store(0, Relaxed); // M2
-        // SAFETY: nobody uses what was there, by the caller's duty. Who has kept a reference to this family or its tables finds
-        // atomics there at any time.
-        unsafe { space.move_to(&self.space) }.map_err(|(_, space)| space)
     }
 
     /// Who holds the segment, if it is one with a name.
     pub(crate) fn seat(&self) -> Option<&Seat> {
         match &self.file {
-            Backing::Anonymous(_) => None,
+            Backing::Anonymous(..) => None,
             Backing::Named(seat) => Some(seat),
         }
     }
@@ -184,7 +193,7 @@ impl Map {
     /// The descriptor of an anonymous family's memory.
     pub(crate) fn fd(&self) -> Option<RawFd> {
         match &self.file {
-            Backing::Anonymous(file) => Some(file.as_raw_fd()),
+            Backing::Anonymous(file, _) => Some(file.as_raw_fd()),
             Backing::Named(_) => None,
         }
     }
@@ -210,12 +219,7 @@ impl Map {
 
     /// How large the file can become; the same in all processes of the family (H2).
     pub(crate) fn reserved(&self) -> u64 {
-        self.space.len() - self.start
-    }
-
-    /// The bytes of address space that it takes.
-    pub(crate) fn address_space(&self) -> u64 {
-        self.space.len()
+        self.reserved.load(Relaxed)
     }
 
     /// Keeps the segment, if it is one with a name, from being given up meanwhile.
@@ -232,33 +236,15 @@ impl Map {
         self.seat().is_some_and(Seat::is_empty)
     }
 
-    /// Gives up the spans of a segment that is [closed](Map::is_closed): all that stays are the tables, where threads are
-    /// named to the kernel.
-    ///
-    /// # Safety
-    /// * No block of it is used any more.
-    pub(crate) unsafe fn forget_spans(&self) {
-        self.size.store(0, Relaxed); // M2; it stays so, as the kernel is not asked any more
-        // SAFETY: who looks at spans keeps the segment open, or has a block, which the caller rules out.
-        unsafe { self.space.blank(self.start + layout::SPAN_TABLE) };
-    }
-
-    /// Gives up all of a closed segment: its tables are zeros from here on, of this process alone.
-    ///
-    /// # Safety
-    /// * No thread is named to the kernel by a word in the tables, and no block is used.
-    pub(crate) unsafe fn detach(&self) {
-        self.size.store(0, Relaxed); // M2
-        // SAFETY: nobody uses what was there, by the caller's duty; who has kept a reference finds atomics.
-        unsafe { self.space.detach(self.start + layout::SPAN_TABLE) };
-    }
-
     /// Asks the kernel for the size of the file.
     #[cold]
     pub(crate) fn refresh(&self) -> Result<u64, SysError> {
-        let size = self.file.with(SharedFile::size)?.saturating_sub(self.start).min(self.reserved());
-        self.size.fetch_max(size, Relaxed);
-        Ok(size)
+        self.file.with(|file| {
+            // While the segment is held: what comes after it must not get its size.
+            let size = file.size()?.saturating_sub(self.start).min(self.reserved());
+            self.size.fetch_max(size, Relaxed);
+            Ok(size)
+        })
     }
 
     /// How many spans this process knows of.
@@ -285,13 +271,13 @@ impl Map {
     #[inline]
     pub(crate) fn pointer(&self, offset: u64) -> *mut u8 {
         #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits on all platforms of this crate")]
-        self.base.wrapping_add(offset as usize)
+        self.base.load(Relaxed).wrapping_add(offset as usize)
     }
 
     #[inline]
     pub(crate) fn header(&self) -> &'static RawHeader {
         // SAFETY: M1, the header is in the control region; it consists of atomics, and any bits are valid.
-        unsafe { &*self.base.cast() }
+        unsafe { &*self.base.load(Relaxed).cast() }
     }
 
     #[inline]

@@ -1,54 +1,37 @@
 //! The threads of this process that the kernel knows by words in the tables of a named object's family.
 
-use crate::fork_lock::lock;
-use polyproc_sys::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Release},
-};
-use std::path::Path;
-use std::sync::Mutex;
+use crate::fork_lock::ForkLock;
+use polyproc_sys::liveness::is_own_thread;
 
-/// While one of them is there, what is mapped under the tables must stay: the kernel, and the thread, follow the list through it.
+/// While one of them is there, the tables must stay mapped: the kernel, and the thread, follow the list through them.
 ///
-/// What the tables say is not asked: others can write there.
+/// What the tables say is not asked: others can write there. In a forked child no thread of its parent is there.
 #[derive(Debug)]
-pub(crate) struct Threads {
-    ids: Mutex<Vec<u32>>,
-    /// Not 0 if one could not be noted.
-    lost: AtomicU32,
-}
+pub(crate) struct Threads(ForkLock<Vec<u32>>);
 
 impl Threads {
     pub(crate) const fn new() -> Self {
-        Self { ids: Mutex::new(Vec::new()), lost: AtomicU32::new(0) }
+        Self(ForkLock::new(Vec::new()))
     }
 
     /// The thread is about to link a word of the tables.
     pub(crate) fn enter(&self, id: u32) {
-        match lock(&self.ids) {
-            Some(mut ids) => ids.push(id),
-            None => self.lost.store(1, Release),
-        }
+        self.0.lock().push(id);
     }
 
     /// The thread has taken one word out again.
     pub(crate) fn leave(&self, id: u32) {
-        if let Some(mut ids) = lock(&self.ids)
-            && let Some(i) = ids.iter().position(|&other| other == id)
-        {
+        let mut ids = self.0.lock();
+        if let Some(i) = ids.iter().position(|&other| other == id) {
             ids.swap_remove(i);
         }
     }
 
-    /// Whether all have left or ended: then none will be noted, either, while this process does not use the family.
+    /// Whether all have left or ended. The kernel forgets a thread's number after it has been through its list.
     pub(crate) fn are_gone(&self) -> bool {
-        let Some(mut ids) = lock(&self.ids) else { return false };
-        // A thread leaves this folder when the kernel has been through its list.
-        let tasks = Path::new("/proc/self/task");
-        if !ids.is_empty() && tasks.is_dir() {
-            ids.retain(|id| tasks.join(id.to_string()).exists());
-        }
-        ids.is_empty() && self.lost.load(Acquire) == 0
+        let mut ids = self.0.lock();
+        ids.retain(|&id| is_own_thread(id));
+        ids.is_empty()
     }
 }
 

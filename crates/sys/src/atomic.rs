@@ -11,9 +11,9 @@
 //! ```
 
 #[cfg(not(polyproc_loom))]
-pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+pub use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
 #[cfg(polyproc_loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Orders the memory accesses of this thread for the compiler only; nothing under loom, which sees program order.
 #[cfg(polyproc_loom)]

@@ -237,6 +237,20 @@ impl Dir {
     }
 }
 
+/// Whether what a name means could not be opened because it is no ordinary file of this user: a link, a socket, a folder, or
+/// somebody else's.
+///
+/// ```
+/// use polyproc_sys::{dir::{Dir, is_foreign}, memory::Access};
+/// let link = Dir::new("/proc").unwrap().open("self", Access::ReadOnly).unwrap_err();
+/// assert!(is_foreign(&link));
+/// ```
+#[must_use]
+pub fn is_foreign(error: &SysError) -> bool {
+    let foreign = [libc::ELOOP, libc::ENXIO, libc::EACCES, libc::EPERM, libc::EISDIR];
+    error.source.raw_os_error().is_some_and(|e| foreign.contains(&e))
+}
+
 /// The user whose rights this process has, as [`FileInfo::uid`] names users.
 ///
 /// ```

@@ -7,7 +7,7 @@ use crate::kind::Kind;
 use crate::map::Tables;
 use crate::raw::segment::CONTENT;
 use polyproc_sys::SysError;
-use polyproc_sys::dir::user;
+use polyproc_sys::dir::{is_foreign, user};
 use polyproc_sys::memory::{Access, SharedFile};
 
 /// What became of a name.
@@ -33,7 +33,8 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     let file = match dir.open(name, Access::ReadOnly) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Fate::Gone),
-        Err(_) => return Ok(Fate::Foreign), // a link, a pipe, somebody else's
+        Err(e) if is_foreign(&e) => return Ok(Fate::Foreign),
+        Err(e) => return Err(e),
     };
     let info = file.info()?;
     if !info.is_regular || info.uid != user() || read_facts(&file).is_none() {
@@ -42,25 +43,31 @@ pub(crate) fn collect_one(place: &Place, name: &str) -> Result<Fate, SysError> {
     if !file.try_lock_exclusive()? {
         return Ok(Fate::InUse);
     }
+    let fate = collect_locked(place, name, &file);
+    // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
+    file.unlock()?;
+    fate
+}
+
+/// As [`collect_one`], with the exclusive lock.
+fn collect_locked(place: &Place, name: &str, file: &SharedFile) -> Result<Fate, SysError> {
+    let dir = place.as_dir();
     // Nobody holds it, so nobody changes it.
-    let fate = match read_facts(&file) {
+    Ok(match read_facts(file) {
         None => Fate::Foreign,
         Some(facts) if facts.persistent => Fate::Persistent,
-        Some(_) if !dir.means(name, &file)? => Fate::Gone,
+        Some(_) if !dir.means(name, file)? => Fate::Gone,
         Some(_) if !file.try_lock_byte(Access::ReadOnly)? => Fate::InUse, // N4
         Some(facts) => {
             let bytes = file.backed()?;
             if dir.unlink(name)? {
-                free(&file, facts.kind);
+                free(file, facts.kind);
                 Fate::Removed(bytes)
             } else {
                 Fate::Gone
             }
         }
-    };
-    // By word, not only by closing: a child that another thread forked meanwhile has a copy of the descriptor.
-    file.unlock()?;
-    Ok(fate)
+    })
 }
 
 /// Collects what has the name, if nobody holds it, for somebody who wants the name; `None` if somebody keeps it for longer than a
@@ -115,14 +122,10 @@ pub(super) fn give_back(file: &SharedFile) {
 /// Unlinks a segment that this process is about to leave, if it has its exclusive lock, so that nobody else holds it.
 /// Says whether it has no name any more. N3 and N4.
 pub(super) fn leave(place: &Place, name: &str, file: &SharedFile) -> Result<bool, SysError> {
-    // A segment has one name: this one, if it still has any.
-    if file.info()?.links != 0 {
-        if !file.try_lock_byte(Access::ReadOnly)? {
-            return Ok(false);
-        }
-        place.as_dir().unlink(name)?;
+    if !place.as_dir().means(name, file)? {
+        return Ok(file.info()?.links == 0); // else somebody has renamed it, or the directory
     }
-    Ok(true)
+    Ok(file.try_lock_byte(Access::ReadOnly)? && place.as_dir().unlink(name)?)
 }
 
 /// What [`gc`] found.
@@ -191,7 +194,8 @@ pub(crate) fn unlink(place: &Place, name: &str) -> Result<(), SegmentError> {
     let held = patiently(|| {
         let found = dir.open(&file, Access::ReadOnly).map_err(failed)?;
         let found = found.ok_or_else(|| SegmentError::NotFound(at.clone()))?;
-        let held = found.try_lock_shared().map_err(failed)? && dir.means(&file, &found).map_err(failed)?;
+        let locked = found.try_lock_exclusive().map_err(failed)? || found.try_lock_shared().map_err(failed)?;
+        let held = locked && dir.means(&file, &found).map_err(failed)?;
         Ok::<_, SegmentError>(held.then_some(found))
     })?;
     let held = held.ok_or_else(busy)?;

@@ -46,13 +46,14 @@ use polyproc_sys::memory::{Access, Reservation, SharedFile};
 /// | `create`, before the link | the kernel frees the file |
 /// | `create`, behind it | a whole segment that nobody holds: dead |
 /// | `open`, `drop` | its lock goes; with the last one the segment is dead |
-/// | collecting | its locks go; the name stays for the next one, or is gone |
+/// | collecting, `unlink` | its locks go; the name stays for the next one, or is gone |
+/// | `shrink` | its locks go; the content is as long as before, or as it was to be |
 ///
 /// A dead segment takes memory until somebody opens or creates its name, or calls [`gc`](crate::gc).
 ///
 /// # Forked children
 /// A forked child inherits the descriptor, and with it the lock: the segment lives until the child ends too, or drops its
-/// copy. A child that runs another program does not keep it.
+/// copy. A child that runs another program does not keep it. Nobody sees a child end by `_exit`: then it is dead, as if killed.
 ///
 /// # Trust
 /// Processes of the same user that share a segment trust each other to write only where they should: a named file cannot be

@@ -77,9 +77,10 @@ impl Lease {
         // The lock is this process's alone. If anybody else has one, this one's is gone: it is leaving anyway.
         let file = &self.hold.file;
         let nobody = file.try_lock_exclusive().ok();
-        let dead = nobody == Some(true) && read_facts(file).is_some_and(|facts| !facts.persistent);
+        self.hold.exclusive = nobody == Some(true);
+        let dead = self.hold.exclusive && read_facts(file).is_some_and(|facts| !facts.persistent);
         let unlinked = dead && leave(&exit.place, &exit.file_name, file).is_ok_and(|unlinked| unlinked);
-        self.hold.given_up = nobody == Some(false) || unlinked;
+        self.hold.given_up = nobody == Some(false);
         unlinked
     }
 }

@@ -11,10 +11,9 @@ use std::sync::OnceLock;
 
 /// This process's hold on the segment of a named object; dropped with the last handle of the object.
 ///
-/// What stays then is the mapping of the tables: threads that have used the object are named to the kernel by words in
-/// them, until they end or use another object that has a name. The next named object of this process takes its place when the
-/// last of them has left. The segment's memory is given back by whoever takes its name away, or else when the last of those
-/// processes has ended, or used another, that have a mapping of its tables.
+/// What may stay then is the mapping of the tables: threads that have used the object are named to the kernel by words in
+/// them, until they end or use another object that has a name. The segment's memory is given back by whoever takes its name
+/// away, or else when the last of those processes has ended, or given them up, that have a mapping of its tables.
 #[derive(Debug)]
 pub(crate) struct Membership {
     lease: ManuallyDrop<Lease>,
@@ -55,8 +54,6 @@ impl Drop for Membership {
         if let Some(family) = self.family.get() {
             leave_closed(); // this thread; others when they use another one
             family.resign();
-            // SAFETY: there is no handle any more, nor a block.
-            unsafe { family.map.forget_spans() };
         }
         let nobody_ever = self.lease.leave() || self.lease.has_no_name();
         if nobody_ever {

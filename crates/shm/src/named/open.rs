@@ -19,18 +19,20 @@ pub(super) struct Hold {
     pub(super) forks: u64,
     /// Whether there is no lock any more, or none that anybody could mind.
     pub(super) given_up: bool,
+    /// Whether it is the exclusive one, by which nobody holds the segment.
+    pub(super) exclusive: bool,
 }
 
 impl Hold {
     /// The file, which was opened when this process had forked so often.
     pub(super) fn new(file: SharedFile, forks: u64) -> Self {
-        Self { file, forks, given_up: false }
+        Self { file, forks, given_up: false, exclusive: false }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.given_up && self.forks == forks() {
+        if !self.given_up && (self.exclusive || self.forks == forks()) {
             // A child that is on its way to run another program has a copy of the descriptor for a moment, and does not need it.
             let _ = self.file.unlock();
         } // else a forked child may use the segment
@@ -48,8 +50,9 @@ pub(super) fn try_open(
     let before = forks();
     let file = place.as_dir().open(file_name, access).map_err(failed)?;
     let Some(file) = file else { return Err(SegmentError::NotFound(at.clone())) };
-    let hold = Hold::new(file, before);
+    let mut hold = Hold::new(file, before);
     let nobody = hold.file.try_lock_exclusive().map_err(failed)?;
+    hold.exclusive = nobody;
     let held = !nobody && hold.file.try_lock_shared().map_err(failed)?;
     let facts = read_facts(&hold.file);
     let info = hold.file.info().map_err(failed)?; // behind the header: a file that grows meanwhile is never too short for it
@@ -69,6 +72,7 @@ pub(super) fn try_open(
     if nobody {
         // Others may lock it between the two locks, and take its name away: so all is looked at once more.
         let held = hold.file.try_lock_shared().map_err(failed)?;
+        hold.exclusive = false;
         let info = hold.file.info().map_err(failed)?;
         return Ok((held && info.links != 0)
             .then(|| read_facts(&hold.file))

@@ -82,7 +82,7 @@ impl Place {
         SegmentName { name: name.to_owned(), dir: self.path().to_owned() }
     }
 
-    /// Takes the lock under which names are taken away; `None` if somebody keeps it.
+    /// Takes the lock under which names of segments in use are taken away; `None` if somebody keeps it.
     pub(crate) fn lock(&self) -> Result<Option<DirLock>, SysError> {
         patiently(|| self.0.try_lock())
     }

@@ -10,6 +10,7 @@ use polyproc_sys::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
     fence,
 };
+use polyproc_sys::memory::Reservation;
 use std::sync::OnceLock;
 
 /// A place for one membership: what an `Arc` and its `Weak`s are, but used again.
@@ -18,19 +19,19 @@ use std::sync::OnceLock;
 /// | holds | meaning | who changes it |
 /// |---|---|---|
 /// | 0 | empty: nobody uses the segment, and nobody can begin to | [`Seat::take`], by the one who has it from the retired |
-/// | more | `member` is there and is not written | [`Seat::hold`], [`Hold::clone`]; the last [`Hold`] empties it |
+/// | more | `content` is there and is not written | [`Seat::hold`], [`Hold::clone`]; the last [`Hold`] empties it |
 ///
 /// # Memory ordering
 /// As of `Arc`: a hold is given up with release, and the last one acquires all that others did with theirs.
 #[derive(Debug)]
 pub(crate) struct Seat {
     holds: AtomicU64,
-    member: UnsafeCell<Option<Membership>>,
+    content: UnsafeCell<Option<(Membership, Reservation)>>,
     /// Where it is; set once, before anybody holds it.
     family: OnceLock<&'static Family>,
 }
 
-// SAFETY: `member` is read by those who have a hold, and written by one who knows that there is none; it is `Send + Sync`.
+// SAFETY: `content` is read by those who have a hold, and written by one who knows that there is none; it is `Send + Sync`.
 unsafe impl Sync for Seat {}
 
 /// Keeps a named segment from being given up.
@@ -39,7 +40,7 @@ pub(crate) struct Hold<'a>(&'a Seat);
 
 impl Seat {
     pub(crate) const fn new() -> Self {
-        Self { holds: AtomicU64::new(0), member: UnsafeCell::new(None), family: OnceLock::new() }
+        Self { holds: AtomicU64::new(0), content: UnsafeCell::new(None), family: OnceLock::new() }
     }
 
     /// Says where this is; once.
@@ -47,13 +48,13 @@ impl Seat {
         let _ = self.family.set(family);
     }
 
-    /// Takes a membership in.
+    /// Takes a membership in, and where its segment is mapped.
     ///
     /// # Safety
     /// * It is empty, and no other thread takes one in.
-    pub(super) unsafe fn take(&self, member: Membership) -> Hold<'_> {
+    pub(super) unsafe fn take(&self, member: Membership, space: Reservation) -> Hold<'_> {
         // SAFETY: nobody has a hold, so nobody reads it; nobody else writes it, by the caller's duty.
-        unsafe { *self.member.get() = Some(member) };
+        unsafe { *self.content.get() = Some((member, space)) };
         self.holds.store(1, Release);
         Hold(self)
     }
@@ -78,8 +79,8 @@ impl Deref for Hold<'_> {
     #[inline]
     fn deref(&self) -> &Membership {
         // SAFETY: while there is a hold nobody writes it.
-        let member = unsafe { &*self.0.member.get() };
-        member.as_ref().expect("it is there while anybody holds it")
+        let content = unsafe { &*self.0.content.get() };
+        &content.as_ref().expect("it is there while anybody holds it").0
     }
 }
 
@@ -104,9 +105,10 @@ impl Seat {
     fn empty(&self) {
         fence(Acquire);
         // SAFETY: this was the last hold, nobody can take another one, and the family is not used again before it is retired.
-        drop(unsafe { (*self.member.get()).take() });
-        if let Some(family) = self.family.get() {
-            retire(family);
+        let content = unsafe { (*self.content.get()).take() };
+        if let (Some((member, space)), Some(family)) = (content, self.family.get()) {
+            drop(member); // while the tables are mapped
+            retire(family, space);
         }
     }
 }

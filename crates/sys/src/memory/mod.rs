@@ -169,87 +169,16 @@ impl Reservation {
     /// # References
     /// * [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html), PROT_NONE, MAP_FIXED
     pub unsafe fn blank(&self, keep: u64) {
-        let keep = keep.min(self.len());
-        // SAFETY: by the caller's duty.
-        unsafe { self.over(keep, self.len() - keep, libc::PROT_NONE) };
+        if let Some(rest) = self.len().checked_sub(keep).filter(|rest| *rest > 0) {
+            let from = self.base().wrapping_add(bytes(keep)).cast();
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+            // SAFETY: a part of this mapping, which nobody uses by the caller's duty. If it fails, all is as it was.
+            unsafe { libc::mmap(from, bytes(rest), libc::PROT_NONE, flags, -1, 0) };
+        }
         if keep > 0 {
             // SAFETY: the bytes of a shared mapping are the file's: they are there again when they are touched.
             unsafe { libc::madvise(self.base().cast(), bytes(keep), libc::MADV_DONTNEED) };
         }
-    }
-
-    /// Leaves the file: the first `keep` bytes, a multiple of the page size, are zeros of this process alone from here on, and
-    /// nothing is behind them. The address space stays reserved.
-    ///
-    /// # Safety
-    /// * Nothing that was there is used any more, by anybody in this process.
-    ///
-    /// # Examples
-    /// ```
-    /// use polyproc_sys::memory::{MemFd, Reservation};
-    /// let file = MemFd::create("example")?;
-    /// let space = Reservation::exact(&file, 1 << 30)?;
-    /// // SAFETY: nobody uses it.
-    /// unsafe { space.detach(4096) };
-    /// // SAFETY: there are 4096 zeros.
-    /// assert_eq!(unsafe { space.base().read() }, 0); // though the file is empty
-    /// # Ok::<(), polyproc_sys::SysError>(())
-    /// ```
-    pub unsafe fn detach(&self, keep: u64) {
-        let keep = keep.min(self.len());
-        // SAFETY: by the caller's duty.
-        unsafe { self.over(0, keep, libc::PROT_READ | libc::PROT_WRITE) };
-        // SAFETY: by the caller's duty.
-        unsafe { self.over(keep, self.len() - keep, libc::PROT_NONE) };
-    }
-
-    /// Maps zeros of this process alone over a part; if that fails, all is as it was.
-    ///
-    /// # Safety
-    /// * Nothing that was there is used any more, by anybody in this process.
-    unsafe fn over(&self, from: u64, len: u64, access: libc::c_int) {
-        let (at, flags) = (self.base().wrapping_add(bytes(from)).cast(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        if len > 0 {
-            // SAFETY: a part of this mapping, which nobody uses by the caller's duty.
-            unsafe { libc::mmap(at, bytes(len), access, flags | libc::MAP_NORESERVE | libc::MAP_FIXED, -1, 0) };
-        }
-    }
-
-    /// Makes what this reservation shows appear where `place` is, of the same length, in one step.
-    ///
-    /// # Errors
-    /// If the kernel refuses, or the lengths differ: both are as they were.
-    ///
-    /// # Safety
-    /// * What was seen at `place` is not used any more, by anybody in this process.
-    ///
-    /// # Examples
-    /// ```
-    /// use polyproc_sys::memory::{MemFd, Reservation};
-    /// let (old, new) = (MemFd::create("old")?, MemFd::create("new")?);
-    /// new.back(0, 4096)?;
-    /// let place = Reservation::exact(&old, 1 << 20)?;
-    /// // SAFETY: nobody uses what is there.
-    /// unsafe { Reservation::exact(&new, 1 << 20)?.move_to(&place) }.map_err(|(e, _)| e)?;
-    /// // SAFETY: the new file has 4096 bytes.
-    /// assert_eq!(unsafe { place.base().read() }, 0);
-    /// # Ok::<(), polyproc_sys::SysError>(())
-    /// ```
-    ///
-    /// # References
-    /// * [mremap(2)](https://man7.org/linux/man-pages/man2/mremap.2.html), MREMAP_FIXED
-    pub unsafe fn move_to(self, place: &Self) -> Result<(), (SysError, Self)> {
-        if self.len() != place.len() {
-            return Err((SysError::new("mremap", std::io::ErrorKind::InvalidInput.into()), self));
-        }
-        let (from, len) = (self.base().cast(), bytes(self.len()));
-        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: two mappings of this length, of which this one is owned, and the other is not used by the caller's duty.
-        if unsafe { libc::mremap(from, len, len, flags, place.base()) } == libc::MAP_FAILED {
-            return Err((SysError::last("mremap"), self));
-        }
-        core::mem::forget(self); // it has been moved
-        Ok(())
     }
 
     /// Where the file's first byte is seen.

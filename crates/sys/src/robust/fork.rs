@@ -52,14 +52,16 @@ static FORKS: AtomicU64 = AtomicU64::new(0);
 /// Registers the handlers with libc; called once a process.
 pub(super) fn install() {
     // SAFETY: functions without arguments that obey the rules of a process that forks, and of a forked child.
-    unsafe { libc::pthread_atfork(Some(before), None, Some(in_child)) };
+    unsafe { libc::pthread_atfork(Some(count), Some(count), Some(in_child)) };
 }
 
-extern "C" fn before() {
-    FORKS.fetch_add(1, Ordering::AcqRel); // before there is a child: it must never be missed
+/// Before there is a child, which must never be missed; and behind, in both, for what another thread has made in between.
+extern "C" fn count() {
+    FORKS.fetch_add(1, Ordering::AcqRel);
 }
 
 extern "C" fn in_child() {
+    count();
     super::linux::reset_after_fork();
     crate::asym::register();
     for slot in TABLE.iter().take(COUNT.load(Ordering::Relaxed)) {

@@ -19,7 +19,7 @@ pub fn has_room_for_life() -> bool {
 /// If there is no room ([`has_room_for_life`]).
 ///
 /// # Safety
-/// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until the thread has ended.
+/// * `word` starts [`NODE_SIZE`](super::NODE_SIZE) bytes, aligned to 8, that stay mapped until the thread has ended, or has called [`end_life`].
 /// * Nobody else uses the node in those bytes while the word holds this thread's id.
 ///
 /// # Examples
