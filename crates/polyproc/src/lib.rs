@@ -11,8 +11,8 @@ pub use polyproc_process::{
 };
 pub use polyproc_queue::{GetError, PutError, Queue, QueueError};
 pub use polyproc_shm::{
-    Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SharedMemory,
-    ShmError, Stats, gc,
+    Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SegmentName,
+    SharedMemory, ShmError, Stats, gc,
 };
 pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::raw::start::RawStart;
 use crate::{current, registry, task, wire};
 use core::time::Duration;
-use polyproc_shm::{BOOT_ENV, Family, Kind, Message as Arguments};
+use polyproc_shm::{BOOT_ENV, Family, Kind, Message as Arguments, message};
 use polyproc_sys::Deadline;
 use polyproc_sys::process::{Lifeline, boot::program, spawn_self};
 use serde::{Serialize, de::DeserializeOwned};
@@ -125,8 +125,9 @@ impl Builder {
         let family = Family::get()?;
         let function = task::enter::<A, F>(f)?;
         let record = family.alloc(size_of::<RawStart>() as u64, Kind::Control)?;
-        let args = wire::send(Arguments::encode(family, &args)?);
-        let offer = Offer { record, args };
+        let (args, kept) = message::keeping(|| Arguments::encode(family, &args));
+        let args = wire::send(args?);
+        let offer = Offer { record, args, kept };
         offer.raw().offer(function.to_words(), args);
         self.start(family, offer).map(Process::of)
     }

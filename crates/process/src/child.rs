@@ -6,6 +6,7 @@ use crate::fork::Own;
 use crate::raw::start::{OFFERED, RETURNED, REVOKED, RUNNING, RawStart, UNKNOWN, UNREADABLE, WORDS};
 use crate::{registry, tidy, wire};
 use core::time::Duration;
+use polyproc_shm::message::Kept;
 use polyproc_shm::{Block, Family, ProcessId};
 use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use polyproc_sys::process::{self, Ended, SIGKILL};
@@ -58,6 +59,9 @@ pub(crate) struct Offer {
     pub(crate) record: Block,
     /// The message with the arguments: the child's once it has claimed it.
     pub(crate) args: [u64; WORDS],
+    /// What has a name among them.
+    #[expect(dead_code, reason = "held until the child has ended")]
+    pub(crate) kept: Kept,
 }
 
 impl Offer {

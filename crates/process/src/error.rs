@@ -120,7 +120,8 @@ impl core::fmt::Display for NotStarted {
             Self::NoLifeline => "it could not open the pipe that ends it with its parent: does it run as another user?",
             Self::NoFunction => "it did not find its function: the family's memory was written over",
             Self::BadArguments => {
-                "it could not decode its arguments: Serialize and Deserialize must agree, without untagged, flatten or tag"
+                "it could not decode its arguments, why is on its standard error: Serialize and Deserialize must agree, \
+                 without untagged, flatten or tag, and what has a name must not be unlinked"
             }
         })
     }

@@ -61,7 +61,10 @@ where
     F::Output: Termination,
     A: Serialize + DeserializeOwned + 'static,
 {
-    let args = args.decode::<A>(family).map_err(|_| Failed::BadArguments)?;
+    let args = args.decode::<A>(family).map_err(|e| {
+        eprintln!("polyproc: the arguments of this process could not be decoded: {e}"); // its parent learns only that
+        Failed::BadArguments
+    })?;
     // SAFETY: `enter` had a value of F, and entered its address, if it has one, with this trampoline.
     let f = unsafe { callable::revive::<A, F>(target) };
     Ok(number_of(f.call(args).report()))

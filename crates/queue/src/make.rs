@@ -60,7 +60,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
         Self::found(object)
     }
 
-    /// The queue that has the name.
+    /// The queue that has the name. A type of your own comes from a crate that both programs use: see [`Name`].
     ///
     /// # Errors
     /// [`QueueError::Segment`]: there is none, or its last holder has gone; it is no queue, or one of

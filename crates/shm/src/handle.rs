@@ -1,6 +1,7 @@
 //! Handles as parts of values: how the `Serialize` and `Deserialize` of locks, queues and the like are written.
 
 use crate::error::wrong;
+use crate::keep::keep;
 use crate::kind::Kind;
 use crate::named::NamedRef;
 use crate::object::Object;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 /// ```
 pub fn serialize_handle<S: Serializer>(object: &Arc<Object>, serializer: S) -> Result<S::Ok, S::Error> {
     if let Some(member) = object.member().filter(|_| scope::is_encoding()) {
+        keep(|| Arc::clone(object) as _);
         return (BY_NAME, NamedRef::of(member)).serialize(serializer);
     }
     match scope::add_handle(object) {

@@ -14,6 +14,7 @@ mod hash;
 mod holds;
 mod identity;
 mod ids;
+mod keep;
 mod kind;
 mod map;
 pub mod message;

@@ -11,6 +11,7 @@ use crate::envelope;
 use crate::error::{MessageError, ShmError, wrong};
 use crate::family::Family;
 pub use crate::handle::{deserialize_handle, refuse_handle, serialize_handle};
+pub use crate::keep::{Kept, keeping};
 use crate::kind::Kind;
 use crate::scope::{DecodingScope, Encoding};
 use crate::whole::Whole;

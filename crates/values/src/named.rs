@@ -58,7 +58,7 @@ impl<T: Plain> Value<T> {
         Ok(Self::of(object, None, value))
     }
 
-    /// The value that has the name.
+    /// The value that has the name. A type of your own comes from a crate that both programs use: see [`Name`].
     ///
     /// # Errors
     /// [`ValueError::Segment`]: there is none, or its last holder has gone; it is no value, or one of another type or layout.

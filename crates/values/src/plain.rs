@@ -28,7 +28,7 @@ use bytemuck::{CheckedBitPattern, NoUninit, Zeroable};
     message = "`{Self}` cannot lie in shared memory as its bytes",
     label = "no value, nor an element of an array",
     note = "numbers, arrays of numbers, `bool` and `char` can (for `[bool; N]` take `[u8; N]`); texts and lists travel through a `Queue`",
-    note = "a struct or an enum of your own: `#[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]` and `#[repr(C)]`"
+    note = "a struct or an enum of your own: `#[derive(Clone, Copy, bytemuck::NoUninit, bytemuck::CheckedBitPattern)]` and `#[repr(C)]`, without gaps between its fields (put a field where one is)"
 )]
 pub trait Plain: CheckedBitPattern + NoUninit + Send + Sync {}
 

@@ -74,7 +74,7 @@ fn collect_locked(place: &Place, name: &str, file: &SharedFile) -> Result<Fate, 
 /// look takes.
 ///
 /// # Errors
-/// [`SegmentError::Exists`] if somebody holds it, or if it is to stay.
+/// [`SegmentError::Exists`] if somebody holds it, or if it is to stay; [`SegmentError::Unusable`] if it is no segment.
 pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<Option<()>, SegmentError> {
     /// Of others that want the name, too, each has the shared lock for a moment.
     const LOOKS: u32 = 3;
@@ -82,7 +82,12 @@ pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<Op
     let mut held = 0;
     patiently(|| match collect_one(place, name).map_err(failed)? {
         Fate::Removed(_) | Fate::Gone => Ok(Some(())),
-        Fate::Persistent | Fate::Foreign => Err(SegmentError::Exists(at.clone())),
+        Fate::Persistent => Err(SegmentError::Exists(at.clone())),
+        Fate::Foreign => {
+            let why = "what has the name is no segment of this user and this version of polyproc, or was damaged: remove it, or \
+                       take another name";
+            Err(SegmentError::Unusable { at: at.clone(), why })
+        }
         Fate::InUse => {
             held += u32::from(is_held(place, name).map_err(failed)?);
             if held < LOOKS { Ok(None) } else { Err(SegmentError::Exists(at.clone())) }

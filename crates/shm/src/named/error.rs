@@ -52,13 +52,14 @@ pub enum SegmentError {
     Exists(SegmentName),
     /// There is no such segment, or its last holder is gone.
     #[error(
-        "there is no segment {0}: it was not created, or its last holder has gone and it was not persistent; create it"
+        "there is no segment {0}: it was not created, or its last holder has gone and it was not persistent; create it \
+         (what Python or C made is found by open_plain)"
     )]
     NotFound(SegmentName),
     /// The directory cannot have segments.
     #[error(
-        "{} is no place for segments: {source}; it takes a directory that exists, that this process may write to, and \
-         that lies in memory (tmpfs), like /dev/shm", dir.display()
+        "{dir:?} is no place for segments: {source}; it takes a directory that exists, that this process may write to, \
+         and that lies in memory (tmpfs), like /dev/shm"
     )]
     BadPlace {
         /// The directory.
@@ -101,7 +102,9 @@ pub enum SegmentError {
         why: &'static str,
     },
     /// The segment holds something else.
-    #[error("segment {at} holds {found}, not {wanted}: both programs must open it as the same type, built alike")]
+    #[error(
+        "segment {at} holds {found}, not {wanted}: both programs must open it as the same type, of one crate that both use"
+    )]
     WrongType {
         /// The segment.
         at: SegmentName,
@@ -125,7 +128,10 @@ pub enum SegmentError {
         size: u64,
     },
     /// The memory was made for fewer bytes.
-    #[error("{what} cannot grow to {asked} bytes, it was made for {limit}: say growable(max) when it is created")]
+    #[error(
+        "{what} cannot grow to {asked} bytes, it was made for {limit}: memory grows if builder().growable(max) made it, a plain \
+         file never does"
+    )]
     NotGrowable {
         /// Which memory.
         what: String,
@@ -136,15 +142,18 @@ pub enum SegmentError {
     },
     /// Only memory that was created with a name has a choice of how long it stays.
     #[error(
-        "{what} has no holders that it could outlive or not: what has no name ends with its last handle, a plain file stays \
-         until unlink_plain(name); make it by create(name, len)"
+        "{what} cannot be told how long to stay: memory without a name ends with its last handle, a plain file stays until \
+         unlink_plain(name); only what create(name, len) made has the choice"
     )]
     NotNamed {
         /// Which memory.
         what: String,
     },
     /// Others may use the bytes that were to be given back.
-    #[error("{what} cannot shrink while others may use it: drop all other handles, in all processes, and try again")]
+    #[error(
+        "{what} cannot shrink while others may use it: drop all other handles, in all processes, and try again (whoever uses \
+         a plain file nobody knows: it never shrinks)"
+    )]
     InUse {
         /// Which memory.
         what: String,

@@ -2,13 +2,21 @@
 
 use super::place::Place;
 
-/// A name in a [`Place`]; a text alone is a name in `/dev/shm`.
+/// A name in a [`Place`]; a text alone is a name in `/dev/shm`, where the file of `jobs` is `polyproc.jobs`.
+///
+/// The name goes with the last handle that is *dropped*, in whatever process. Handles in a `static`, or forgotten, are not: then it
+/// stays as if the process had been killed, until somebody opens or creates it, or calls [`gc`](crate::gc). All things of polyproc's
+/// that have names share them: [`SharedMemory::unlink`](crate::SharedMemory::unlink) takes any away at once.
+///
+/// What holds items says of which type they are by the type's path and size; fields are not compared. So programs that share
+/// a struct take it from one crate, in one version.
 ///
 /// ```
 /// use polyproc_shm::{Name, Place};
 /// assert_eq!(Name::from("jobs").place(), &Place::default());
 /// let place = Place::dir("/tmp")?;
 /// assert_eq!(place.name("jobs").text(), "jobs");
+/// assert_eq!(Name::from(format!("jobs-{}", 7)).text(), "jobs-7");
 /// # Ok::<(), polyproc_shm::SegmentError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,5 +56,17 @@ impl From<&str> for Name {
 impl From<&String> for Name {
     fn from(text: &String) -> Self {
         Self::from(text.as_str())
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self { place: Place::default(), text }
+    }
+}
+
+impl From<&Self> for Name {
+    fn from(name: &Self) -> Self {
+        name.clone()
     }
 }

@@ -69,7 +69,10 @@ impl Object {
         family.found_named()?;
         member.set_family(family);
         family.try_me()?;
-        let object = make(family)?;
+        let object = make(family).map_err(|e| match e {
+            ShmError::NoSpace { asked, source, .. } => SegmentError::NoSpace { at: member.at().clone(), asked, source },
+            e => e.into(),
+        })?;
         if object.family().id() != family.id() {
             return Err(ShmError::OtherFamily.into());
         }

@@ -88,7 +88,10 @@ pub(super) fn check(facts: &Facts, wanted: &Content<'_>, at: &SegmentName) -> Re
     let unusable = |why| Err(SegmentError::Unusable { at: at.clone(), why });
     if (facts.kind, facts.type_hash) != (wanted.kind, wanted.type_hash) {
         let text = |kind: Kind, name: &str| format!("a {kind:?} of {name}");
-        let (wanted, found) = (text(wanted.kind, wanted.type_name), text(facts.kind, &facts.type_name));
+        let (wanted, mut found) = (text(wanted.kind, wanted.type_name), text(facts.kind, &facts.type_name));
+        if found == wanted {
+            found.push_str(" of another size or layout");
+        }
         return Err(SegmentError::WrongType { at: at.clone(), wanted, found });
     }
     if facts.kind == Kind::Memory {

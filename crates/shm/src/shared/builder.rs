@@ -44,7 +44,7 @@ impl MemoryBuilder {
     }
 
     /// Leaves room to grow to `max` bytes. For named memory that is address space in each process; for unnamed memory it is
-    /// memory at once, as all of the family's is.
+    /// memory at once, as all of the family's is. Less than its length at the start says nothing.
     ///
     /// See [`MemoryBuilder`].
     pub fn growable(mut self, max: u64) -> Self {

@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// [`get`](Self::get) and [`set`](Self::set) is sound beside all others; one of 1, 2, 4 or 8 bytes at a multiple of its size
 /// is never seen half done.
 ///
+/// The name goes with the last handle that is *dropped*: one in a `static`, or one that is forgotten, is not, and its name stays as
+/// if the process had been killed. The file of `NAME` is `polyproc.NAME` in `/dev/shm`; a plain file is `NAME` itself.
+///
 /// # When a process dies
 /// What it wrote stays, perhaps half of a longer `write`. Its handles come back: unnamed memory with the sweep of its family;
 /// of named memory the kernel knows at once that it holds it no more, and if nobody else does, whoever next opens or
@@ -41,8 +44,14 @@ use std::sync::Arc;
 /// assert_eq!(memory.get::<f64>(0)?, 0.5);
 /// # Ok::<(), polyproc_shm::SegmentError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedMemory(pub(super) Which);
+
+impl core::fmt::Debug for SharedMemory {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SharedMemory").field("what", &self.what()).field("len", &self.len()).finish()
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(super) enum Which {
@@ -171,7 +180,8 @@ impl SharedMemory {
         Plain::unlink(&name.into())
     }
 
-    /// Takes the name of named memory away at once: nobody finds it any more, its holders keep it.
+    /// Takes the name away at once: nobody finds it any more, its holders keep what has it. It may be the name of memory, or
+    /// of any other thing of polyproc's: a `Lock`, a `Queue`. (A plain file has another: [`SharedMemory::unlink_plain`].)
     ///
     /// # Errors
     /// [`SegmentError::NotFound`], also if it was unlinked before; [`SegmentError::BadName`], [`SegmentError::Busy`].
@@ -349,6 +359,37 @@ impl SharedMemory {
     #[inline]
     pub fn set<T: NoUninit>(&self, i: u64, value: T) -> Result<(), SegmentError> {
         self.view().set(i, value, || self.what())
+    }
+
+    /// Copies elements from number `i` on into `to`, if the memory is taken for an array of `T`. Each is read as by
+    /// [`SharedMemory::get`], all of them not at one moment.
+    ///
+    /// # Errors
+    /// [`SegmentError::OutOfBounds`]; then `to` is as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// let memory = polyproc_shm::SharedMemory::new(80)?;
+    /// memory.write_slice(2, &[0.5, 1.5])?;
+    /// let mut some = [0.0; 3];
+    /// memory.read_slice(1, &mut some)?;
+    /// assert_eq!(some, [0.0, 0.5, 1.5]);
+    /// assert!(memory.write_slice(9, &[0.5, 1.5]).is_err());
+    /// # Ok::<(), polyproc_shm::SegmentError>(())
+    /// ```
+    pub fn read_slice<T: Pod>(&self, i: u64, to: &mut [T]) -> Result<(), SegmentError> {
+        self.read(i.saturating_mul(size_of::<T>() as u64), bytemuck::cast_slice_mut(to))
+    }
+
+    /// Makes `from` the elements from number `i` on. See [`SharedMemory::read_slice`].
+    ///
+    /// # Errors
+    /// [`SegmentError::OutOfBounds`]; then nothing is written.
+    ///
+    /// # Examples
+    /// See [`SharedMemory::read_slice`].
+    pub fn write_slice<T: NoUninit>(&self, i: u64, from: &[T]) -> Result<(), SegmentError> {
+        self.write(i.saturating_mul(size_of::<T>() as u64), bytemuck::cast_slice(from))
     }
 
     /// The address of its first byte: aligned to 4096, unnamed memory to 64 (to 16 if its limit is below 64 bytes).

@@ -119,6 +119,26 @@ impl ReadOnlyMemory {
         self.view().get(i, || format!("segment {}", self.name()))
     }
 
+    /// Copies elements from number `i` on into `to`. See [`SharedMemory::read_slice`].
+    ///
+    /// # Errors
+    /// [`SegmentError::OutOfBounds`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_shm::{ReadOnlyMemory, SharedMemory};
+    /// let name = format!("doc-read-slice-{}", std::process::id());
+    /// let memory = SharedMemory::create(&name, 16)?;
+    /// memory.write_slice(0, &[7_u64, 8])?;
+    /// let mut words = [0; 2];
+    /// ReadOnlyMemory::open(&name)?.read_slice::<u64>(0, &mut words)?;
+    /// assert_eq!(words, [7, 8]);
+    /// # Ok::<(), polyproc_shm::SegmentError>(())
+    /// ```
+    pub fn read_slice<T: Pod>(&self, i: u64, to: &mut [T]) -> Result<(), SegmentError> {
+        self.read(i.saturating_mul(size_of::<T>() as u64), bytemuck::cast_slice_mut(to))
+    }
+
     /// The address of its first byte, aligned to 4096. [`ReadOnlyMemory::len`] bytes may be read as long as this handle or a
     /// clone of it lives; others may write them meanwhile.
     ///

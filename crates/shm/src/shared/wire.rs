@@ -4,6 +4,7 @@ use super::builder::BYTES;
 use super::memory::{SharedMemory, Which};
 use super::plain::Plain;
 use super::unnamed::Unnamed;
+use crate::keep::keep;
 use crate::kind::Kind;
 use crate::message::{deserialize_handle, refuse_handle, serialize_handle};
 use crate::named::{NamedFile, Place, SegmentError, SegmentName};
@@ -48,6 +49,7 @@ impl Serialize for SharedMemory {
             Which::Unnamed(memory) => Wire::Unnamed(Handle(Arc::clone(&memory.object))),
             Which::Named(file) => {
                 let (dir, name) = text(file.name())?;
+                keep(|| Arc::clone(file) as _);
                 Wire::Named(dir, name, file.uuid())
             }
             Which::Plain(file) => {

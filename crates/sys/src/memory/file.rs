@@ -243,7 +243,7 @@ impl SharedFile {
         const MOST: u64 = 4 << 20;
         if len > MOST && available().is_some_and(|there| there < len) {
             let source = std::io::Error::from_raw_os_error(libc::ENOMEM);
-            return Err(SysError::new("MemAvailable in /proc/meminfo", source));
+            return Err(SysError::new("the system has not so much left (MemAvailable)", source));
         }
         let (mut done, mut step) = (0, MOST);
         while done < len {
