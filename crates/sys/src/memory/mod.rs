@@ -20,8 +20,8 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 /// Touching it behind the end of the file raises SIGBUS: whoever uses it compares with the file's size first.
 /// A forked child inherits it.
 ///
-/// Core dumps leave it out: hundreds of GiB of address space would keep a child that aborts busy for minutes, alive for all
-/// to see and with its locks held.
+/// Core dumps leave it out, if it has a MiB or more: hundreds of GiB of address space would keep a child that aborts busy for
+/// minutes, alive for all to see and with its locks held.
 ///
 /// ```
 /// use polyproc_sys::memory::{MemFd, Reservation};
@@ -115,8 +115,11 @@ impl Reservation {
     fn new(map: std::io::Result<MmapRaw>) -> Result<Self, SysError> {
         let map = map.map_err(|e| SysError::new("mmap (is RLIMIT_AS, `ulimit -v`, too low?)", e))?;
         // Else a child that aborts writes a core of all that is backed, for minutes, and is not dead until then: its
-        // locks stay held. Where the kernel refuses, dumps are slow and all else works.
-        let _ = map.advise(Advice::DontDump);
+        // locks stay held. Where the kernel refuses, dumps are slow and all else works. A call less for what is small.
+        const DUMPED: usize = 1 << 20;
+        if map.len() >= DUMPED {
+            let _ = map.advise(Advice::DontDump);
+        }
         Ok(Self(map))
     }
 
