@@ -179,7 +179,7 @@ fn children() {
     }
     watchdog(LONG, || {
         let temp = &Temp::new();
-        let held = &Lock::create(temp.name("held")).unwrap();
+        let held = Lock::create(temp.name("held")).unwrap();
         std::thread::scope(|scope| {
             let busy = scope.spawn(|| come_and_go(temp, 300));
             for _ in 0..100 {
@@ -194,6 +194,8 @@ fn children() {
             }
             busy.join().unwrap();
         });
+        drop(held);
+        assert!(!temp.0.path().join("polyproc.held").exists(), "all its children have ended");
     });
 }
 

@@ -36,6 +36,14 @@ impl Membership {
         let _ = self.family.set(family);
     }
 
+    /// Gives this process's places in the tables up, while they are mapped.
+    pub(super) fn resign(&self) {
+        if let Some(family) = self.family.get() {
+            leave_closed(); // this thread; others when they use another one
+            family.resign();
+        }
+    }
+
     pub(crate) fn file(&self) -> &SharedFile {
         self.lease.file()
     }
@@ -51,10 +59,6 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if let Some(family) = self.family.get() {
-            leave_closed(); // this thread; others when they use another one
-            family.resign();
-        }
         let nobody_ever = self.lease.leave() || self.lease.has_no_name();
         if nobody_ever {
             give_back(self.lease.file());

@@ -107,8 +107,9 @@ impl Seat {
         // SAFETY: this was the last hold, nobody can take another one, and the family is not used again before it is retired.
         let content = unsafe { (*self.content.get()).take() };
         if let (Some((member, space)), Some(family)) = (content, self.family.get()) {
-            drop(member); // while the tables are mapped
+            member.resign();
             retire(family, space);
+            drop(member); // behind the mapping, which keeps the lock where this process has forked
         }
     }
 }
