@@ -3,8 +3,8 @@
 use criterion::Criterion;
 use polyproc::Semaphore;
 use polyproc_benches::page::Line;
-use polyproc_benches::rounds::Rounds;
-use polyproc_benches::semaphore::{Counter, Monitor, Permits, Posix, pair, ping_pong, uncontended};
+use polyproc_benches::rounds::{Rounds, times};
+use polyproc_benches::semaphore::{Counter, Monitor, Permits, Posix, pair, ping_pong};
 
 fn main() {
     polyproc::init();
@@ -27,11 +27,11 @@ fn alone(c: &mut Criterion) {
     monitor.0.give();
     let (counted, owned, posix) = (semaphore(1), semaphore(1), Posix::boxed(1));
     let mut g = Rounds::new("semaphore/uncontended", CHECK);
-    g.rival("floor: CAS + add", |n| uncontended(|| pair(&counter.0), n));
-    g.rival("polyproc, counted", |n| uncontended(|| pair(&counted), n));
-    g.rival("polyproc, owned", |n| uncontended(|| drop(owned.acquire_owned().expect("a permit")), n));
-    g.rival("sem_t shared", |n| uncontended(|| pair(&posix.0), n));
-    g.rival("std Mutex + Condvar (threads)", |n| uncontended(|| pair(&monitor.0), n));
+    g.rival("floor: CAS + add", |n| times(n, || pair(&counter.0)));
+    g.rival("polyproc, counted", |n| times(n, || pair(&counted)));
+    g.rival("polyproc, owned", |n| times(n, || drop(owned.acquire_owned().expect("a permit"))));
+    g.rival("sem_t shared", |n| times(n, || pair(&posix.0)));
+    g.rival("std Mutex + Condvar (threads)", |n| times(n, || pair(&monitor.0)));
     g.measure(c);
     assert_eq!((counted.available(), owned.available()), (1, 1), "no permit was lost or doubled");
 }

@@ -2,9 +2,9 @@
 
 use criterion::Criterion;
 use polyproc::SharedMemory;
-use polyproc_benches::rounds::Rounds;
+use polyproc_benches::rounds::{Rounds, times};
 use polyproc_benches::shm::{
-    Bare, LEN, find, find_by_crate, make, make_by_crate, make_by_python, make_lock, make_unnamed, name, times,
+    Bare, LEN, find, find_by_crate, make, make_by_crate, make_by_python, make_lock, make_unnamed, name,
 };
 
 fn main() {

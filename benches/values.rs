@@ -5,8 +5,7 @@ use criterion::Criterion;
 use polyproc::parts::sys::atomic::{AtomicU64, Ordering::AcqRel};
 use polyproc::{Array, Value};
 use polyproc_benches::page::Line;
-use polyproc_benches::rounds::Rounds;
-use polyproc_benches::shm::times;
+use polyproc_benches::rounds::{Rounds, times};
 use std::hint::black_box;
 use std::sync::Mutex;
 

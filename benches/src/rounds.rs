@@ -12,6 +12,7 @@ use core::fmt;
 use core::time::Duration;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{Criterion, SamplingMode, Throughput};
+use polyproc::parts::sys::deadline::now_ns;
 use std::time::Instant;
 
 /// Rounds of each group, and so samples of each bench.
@@ -159,6 +160,15 @@ impl<'a> Rounds<'a> {
             n = scale(n, factor.min(10.0));
         }
     }
+}
+
+/// The time of `n` calls.
+pub fn times(n: u64, mut call: impl FnMut()) -> Duration {
+    let start = now_ns();
+    for _ in 0..n {
+        call();
+    }
+    Duration::from_nanos(now_ns() - start)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a bench")]

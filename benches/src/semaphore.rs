@@ -113,15 +113,6 @@ impl Permits for Monitor {
     }
 }
 
-/// Calls `pair`, which takes a permit and gives it back, `n` times; nobody else wants the permit.
-pub fn uncontended(pair: impl Fn(), n: u64) -> Duration {
-    let start = now_ns();
-    for _ in 0..n {
-        pair();
-    }
-    Duration::from_nanos(now_ns() - start)
-}
-
 /// Takes a permit and gives it back.
 #[inline]
 pub fn pair(semaphore: &impl Permits) {

@@ -2,7 +2,6 @@
 
 use core::ptr::null_mut;
 use core::time::Duration;
-use polyproc::parts::sys::deadline::now_ns;
 use polyproc::{Lock, SharedMemory};
 use shared_memory::ShmemConf;
 use std::ffi::CString;
@@ -11,15 +10,6 @@ use std::process::Command;
 /// What is made and found.
 pub const LEN: u64 = 4096;
 const BYTES: usize = 4096;
-
-/// The time of `n` calls.
-pub fn times(n: u64, mut call: impl FnMut()) -> Duration {
-    let start = now_ns();
-    for _ in 0..n {
-        call();
-    }
-    Duration::from_nanos(now_ns() - start)
-}
 
 /// A name that nobody else has.
 #[must_use]

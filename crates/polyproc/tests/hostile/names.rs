@@ -1,13 +1,13 @@
 //! Objects with names, each in a file of its own, which are scribbled at while others open, use and leave them.
 
+use crate::limit;
 use crate::watch::{self, Lane};
 use crate::world::{Parts, locks, memories, semaphores};
-use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{Array, Item, Lock, Place, Queue, ReadOnlyMemory, Semaphore, ShareableList, SharedMemory, Value, gc};
 use polyproc_testing::Scribbler;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(3);
 
@@ -157,14 +157,8 @@ pub(crate) fn victim(seed: u64) {
                 open(&place.0, &mut lane);
             }
         });
-        scribbler.go();
-        let started = Instant::now();
-        std::thread::sleep(UNDER_FIRE);
-        let writes = scribbler.writes();
-        drop(scribbler);
-        std::thread::sleep(AFTERWARDS);
+        watch::under_fire(scribbler, seed);
         over.store(1, Relaxed);
-        println!("seed {seed}: {writes} writes in {:?}, longest call {:?}", started.elapsed(), watch::longest());
     });
     let lane = Lane::new(0, seed);
     lane.call("the last handles' drop", || drop(named));

@@ -1,6 +1,8 @@
 //! Which call each thread of a victim is in, and since when: a call that does not come back is named.
 
+use crate::{AFTERWARDS, UNDER_FIRE};
 use polyproc::Family;
+use polyproc_testing::Scribbler;
 use polyproc_testing::scribble::{Dice, release_locks};
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
@@ -110,6 +112,17 @@ fn help(files: &[std::os::fd::OwnedFd]) {
     let family = family.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
     let all: Vec<BorrowedFd<'_>> = family.into_iter().chain(files.iter().map(AsFd::as_fd)).collect();
     release_locks(&all, &threads);
+}
+
+/// Lets the scribbler write for a while, and the victim go on for a while behind its end.
+pub(crate) fn under_fire(scribbler: Scribbler, seed: u64) {
+    scribbler.go();
+    let started = Instant::now();
+    std::thread::sleep(UNDER_FIRE);
+    let writes = scribbler.writes();
+    drop(scribbler);
+    std::thread::sleep(AFTERWARDS);
+    println!("seed {seed}: {writes} writes in {:?}, longest call {:?}", started.elapsed(), longest());
 }
 
 /// The call that took longest.

@@ -1,7 +1,7 @@
 //! One object of each kind in the family's memory, and every call on them.
 
+use crate::limit;
 use crate::watch::{self, Lane};
-use crate::{AFTERWARDS, UNDER_FIRE, limit};
 use polyproc::parts::Board;
 use polyproc::parts::shm::{BlockRef, Kind, Message, message};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use polyproc_testing::Scribbler;
 use serde::{Deserialize, Serialize};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(3);
 const THREADS: usize = 3;
@@ -373,14 +373,8 @@ pub(crate) fn victim(seed: u64) {
                 passing(dice);
             }
         });
-        scribbler.go();
-        let started = Instant::now();
-        std::thread::sleep(UNDER_FIRE);
-        let writes = scribbler.writes();
-        drop(scribbler);
-        std::thread::sleep(AFTERWARDS);
+        watch::under_fire(scribbler, seed);
         over.store(1, Relaxed);
-        println!("seed {seed}: {writes} writes in {:?}, longest call {:?}", started.elapsed(), watch::longest());
     });
     let lane = Lane::new(0, seed);
     lane.call("the last handles' drop", || drop(world));

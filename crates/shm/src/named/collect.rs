@@ -70,17 +70,17 @@ fn collect_locked(place: &Place, name: &str, file: &SharedFile) -> Result<Fate, 
     })
 }
 
-/// Collects what has the name, if nobody holds it, for somebody who wants the name; `None` if somebody keeps it for longer than a
-/// look takes.
+/// Collects what has the name, if nobody holds it, for somebody who wants the name.
 ///
 /// # Errors
-/// [`SegmentError::Exists`] if somebody holds it, or if it is to stay; [`SegmentError::Unusable`] if it is no segment.
-pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<Option<()>, SegmentError> {
+/// [`SegmentError::Exists`] if somebody holds it, or if it is to stay; [`SegmentError::Unusable`] if it is no segment;
+/// [`SegmentError::Busy`] if somebody keeps it for longer than a look takes.
+pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<(), SegmentError> {
     /// Of others that want the name, too, each has the shared lock for a moment.
     const LOOKS: u32 = 3;
     let failed = |source| SegmentError::Sys { at: at.clone(), source };
     let mut held = 0;
-    patiently(|| match collect_one(place, name).map_err(failed)? {
+    let free = patiently(|| match collect_one(place, name).map_err(failed)? {
         Fate::Removed(_) | Fate::Gone => Ok(Some(())),
         Fate::Persistent => Err(SegmentError::Exists(at.clone())),
         Fate::Foreign => {
@@ -92,7 +92,8 @@ pub(super) fn make_way(place: &Place, name: &str, at: &SegmentName) -> Result<Op
             held += u32::from(is_held(place, name).map_err(failed)?);
             if held < LOOKS { Ok(None) } else { Err(SegmentError::Exists(at.clone())) }
         }
-    })
+    })?;
+    free.ok_or_else(|| SegmentError::Busy(at.clone()))
 }
 
 /// Whether somebody else has the shared lock, as holders do, and not the exclusive one, as those who look.

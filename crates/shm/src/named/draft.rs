@@ -91,8 +91,7 @@ impl Link {
             if place.as_dir().link(file, &file_name).map_err(failed)? {
                 return Ok::<_, SegmentError>(Some(()));
             }
-            make_way(&place, &file_name, &at)?.ok_or_else(|| SegmentError::Busy(at.clone()))?;
-            Ok(None)
+            make_way(&place, &file_name, &at).map(|()| None)
         })?;
         linked.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         Ok(Exit::new(place, file_name))

@@ -21,7 +21,7 @@ pub(super) struct Lease {
 #[derive(Debug)]
 pub(super) struct Exit {
     pub(super) place: Place,
-    pub(super) file_name: String,
+    file_name: String,
     /// Whether it is to be taken away when this is dropped, behind the lock.
     ask: bool,
 }
@@ -68,8 +68,9 @@ impl Lease {
     /// what fails is left to the next one who comes by.
     pub(super) fn leave(&mut self) -> bool {
         self.left = true;
+        let is_own = self.is_own();
         let Some(exit) = self.exit.get_mut() else { return false };
-        if self.hold.forks != forks() {
+        if !is_own {
             // A forked child may use the segment by the same lock, which is given up by closing alone; then it is asked for.
             exit.ask = true;
             return false;

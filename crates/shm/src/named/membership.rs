@@ -5,7 +5,6 @@ use super::error::SegmentName;
 use super::lease::Lease;
 use crate::family::Family;
 use crate::identity::leave_closed;
-use core::mem::ManuallyDrop;
 use polyproc_sys::memory::SharedFile;
 use std::sync::OnceLock;
 
@@ -16,7 +15,7 @@ use std::sync::OnceLock;
 /// away, or else when the last of those processes has ended, or given them up, that have a mapping of its tables.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    lease: ManuallyDrop<Lease>,
+    lease: Lease,
     at: SegmentName,
     uuid: u128,
     /// As soon as it is known.
@@ -25,7 +24,7 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub(super) fn new(lease: Lease, at: SegmentName, uuid: u128) -> Self {
-        Self { lease: ManuallyDrop::new(lease), at, uuid, family: OnceLock::new() }
+        Self { lease, at, uuid, family: OnceLock::new() }
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -63,7 +62,5 @@ impl Drop for Membership {
         if nobody_ever {
             give_back(self.lease.file());
         }
-        // SAFETY: taken once; nothing uses it behind this.
-        drop(unsafe { ManuallyDrop::take(&mut self.lease) });
     }
 }

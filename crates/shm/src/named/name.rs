@@ -1,6 +1,7 @@
 //! The name of a segment, and where.
 
-use super::place::Place;
+use super::error::SegmentError;
+use super::place::{Place, patiently};
 
 /// A name in a [`Place`]; a text alone is a name in `/dev/shm`, where the file of `jobs` is `polyproc.jobs`.
 ///
@@ -69,4 +70,20 @@ impl From<&Self> for Name {
     fn from(name: &Self) -> Self {
         name.clone()
     }
+}
+
+/// What has the name, opened, or made if there is nothing; again while others make and unlink it, for a second.
+pub(crate) fn open_or_create<T>(
+    name: &Name,
+    mut open: impl FnMut() -> Result<T, SegmentError>,
+    mut create: impl FnMut() -> Result<T, SegmentError>,
+) -> Result<T, SegmentError> {
+    let found = patiently(|| match open() {
+        Err(SegmentError::NotFound(_)) => match create() {
+            Err(SegmentError::Exists(_)) => Ok(None),
+            made => made.map(Some),
+        },
+        opened => opened.map(Some),
+    })?;
+    found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())))
 }

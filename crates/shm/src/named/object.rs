@@ -9,8 +9,8 @@ use super::draft::Draft;
 use super::error::SegmentError;
 use super::file::NamedFile;
 use super::membership::Membership;
-use super::name::Name;
-use super::place::{file_name, patiently};
+use super::name::{Name, open_or_create};
+use super::place::file_name;
 use super::retired::occupy;
 use super::shape::{Content, Shape};
 use crate::error::ShmError;
@@ -116,17 +116,11 @@ impl Object {
         mut make: impl FnMut(&'static Family) -> Result<Self, ShmError>,
     ) -> Result<Arc<Self>, SegmentError> {
         let name = name.into();
-        let found = patiently(|| {
-            match Self::open_named(name.clone(), content, least) {
-                Err(SegmentError::NotFound(_)) => {}
-                found => return found.map(Some),
-            }
-            match Self::create_named(name.clone(), content, room, &mut make) {
-                Err(SegmentError::Exists(_)) => Ok(None),
-                made => made.map(Some),
-            }
-        })?;
-        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())))
+        open_or_create(
+            &name,
+            || Self::open_named(&name, content, least),
+            || Self::create_named(&name, content, room, &mut make),
+        )
     }
 }
 
@@ -155,8 +149,7 @@ pub(crate) fn enter(file: NamedFile, kind: Kind, least: u64) -> Result<Arc<Objec
 /// Before anything is made: whether the name is taken.
 fn refuse_taken(name: &Name) -> Result<(), SegmentError> {
     let at = name.place().named(name.text());
-    let free = make_way(name.place(), &file_name(name.text())?, &at)?;
-    free.ok_or(SegmentError::Busy(at))
+    make_way(name.place(), &file_name(name.text())?, &at)
 }
 
 /// The segment, with as much of the address space as there is.

@@ -8,7 +8,6 @@ use core::ops::Deref;
 use polyproc_sys::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
-    fence,
 };
 use polyproc_sys::memory::Reservation;
 use std::sync::OnceLock;
@@ -71,6 +70,17 @@ impl Seat {
     pub(crate) fn is_empty(&self) -> bool {
         self.holds.load(Acquire) == 0
     }
+
+    #[cold]
+    fn empty(&self) {
+        // SAFETY: this was the last hold, nobody can take another one, and the family is not used again before it is retired.
+        let content = unsafe { (*self.content.get()).take() };
+        if let (Some((member, space)), Some(family)) = (content, self.family.get()) {
+            member.resign();
+            retire(family, space);
+            drop(member); // behind the mapping, which keeps the lock where this process has forked
+        }
+    }
 }
 
 impl Deref for Hold<'_> {
@@ -96,20 +106,6 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         if self.0.holds.fetch_sub(1, AcqRel) == 1 {
             self.0.empty();
-        }
-    }
-}
-
-impl Seat {
-    #[cold]
-    fn empty(&self) {
-        fence(Acquire);
-        // SAFETY: this was the last hold, nobody can take another one, and the family is not used again before it is retired.
-        let content = unsafe { (*self.content.get()).take() };
-        if let (Some((member, space)), Some(family)) = (content, self.family.get()) {
-            member.resign();
-            retire(family, space);
-            drop(member); // behind the mapping, which keeps the lock where this process has forked
         }
     }
 }

@@ -5,7 +5,7 @@ use super::plain::Plain;
 use super::read_only::{ReadOnlyMemory, Source};
 use super::unnamed::Unnamed;
 use crate::kind::Kind;
-use crate::named::{Content, Name, NamedFile, SegmentError, Shape, patiently};
+use crate::named::{Content, Name, NamedFile, SegmentError, Shape, open_or_create};
 use polyproc_sys::memory::Access;
 use std::sync::Arc;
 
@@ -116,14 +116,7 @@ impl MemoryBuilder {
     /// ```
     pub fn open_or_create(&self, name: impl Into<Name>, len: u64) -> Result<SharedMemory, SegmentError> {
         let name = name.into();
-        let found = patiently(|| match self.open(name.clone()) {
-            Err(SegmentError::NotFound(_)) => match self.create(name.clone(), len) {
-                Err(SegmentError::Exists(_)) => Ok(None),
-                made => made.map(Some),
-            },
-            opened => opened.map(Some),
-        })?;
-        found.ok_or_else(|| SegmentError::Busy(name.place().named(name.text())))
+        open_or_create(&name, || self.open(&name), || self.create(&name, len))
     }
 
     /// As [`ReadOnlyMemory::open`].
