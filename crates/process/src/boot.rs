@@ -79,7 +79,7 @@ pub fn init() {
     if INITIALISED.swap(1, Ordering::AcqRel) == 1 {
         return;
     }
-    crate::fork::watch();
+    polyproc_sys::robust::watch_forks();
     // Registers the process for the barriers of its locks and queues: at once now, some milliseconds once it has threads.
     let _ = polyproc_sys::robust::thread_id();
     let text = boot::take_variable(BOOT_ENV);

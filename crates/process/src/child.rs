@@ -2,7 +2,6 @@
 
 use crate::boot::{NO_FAMILY, NO_LIFELINE};
 use crate::error::{NotStarted, ProcessError};
-use crate::fork::Own;
 use crate::raw::start::{OFFERED, RETURNED, REVOKED, RUNNING, RawStart, UNKNOWN, UNREADABLE, WORDS};
 use crate::{registry, tidy, wire};
 use core::time::Duration;
@@ -10,6 +9,7 @@ use polyproc_shm::message::Kept;
 use polyproc_shm::{Block, Family, ProcessId};
 use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use polyproc_sys::process::{self, Ended, SIGKILL};
+use polyproc_sys::robust::{generation, watch_forks};
 use polyproc_sys::{Deadline, futex};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -30,8 +30,8 @@ pub(crate) struct Child {
     family: &'static Family,
     /// When the parent gives up if the child has not taken its work.
     handshake: Deadline,
-    /// The process that may wait for it: not a fork of that.
-    parent: Own,
+    /// The fork [`generation`] of the process that may wait for it: not a fork of that.
+    parent: u32,
     /// The child as its record names it; 0 until it was seen there.
     process: AtomicU64,
     /// Set when this process sent the child a signal.
@@ -84,7 +84,8 @@ impl Child {
     ) -> Self {
         let life = Mutex::new(Life::Going(offer));
         let signalled = AtomicU32::new(0);
-        let (parent, process) = (Own::now(), AtomicU64::new(0));
+        watch_forks();
+        let (parent, process) = (generation(), AtomicU64::new(0));
         Self { system, name, number, family, handshake, parent, process, signalled, life }
     }
 
@@ -106,7 +107,7 @@ impl Child {
 
     /// Whether this process started it, and is not a fork of that one.
     pub(crate) fn is_ours(&self) -> bool {
-        self.parent.is_now()
+        self.parent == generation()
     }
 
     /// The child's place in the family; `None` if it has none yet, or if another thread is looking at the child.

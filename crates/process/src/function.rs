@@ -6,10 +6,10 @@
 //! both against the executable segments of its own image before it jumps anywhere.
 
 use crate::error::{CallError, ProcessError};
-use crate::fork::PerProcess;
 use core::cell::RefCell;
 use core::hash::{Hash, Hasher};
 use polyproc_shm::{Entry, Family, Message, ShmError};
+use polyproc_sys::per_process::PerProcess;
 use polyproc_sys::process::image;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::HashMap;

@@ -6,7 +6,6 @@ mod callable;
 mod child;
 mod current;
 mod error;
-mod fork;
 pub mod function;
 pub mod items;
 mod process;

@@ -1,11 +1,11 @@
 //! The children of this process whose death has not been noticed yet.
 
 use crate::child::Child;
-use crate::fork::PerProcess;
 use crate::process::Process;
 use crate::tidy;
 use polyproc_shm::Family;
 use polyproc_sys::atomic::{AtomicU32, Ordering};
+use polyproc_sys::per_process::PerProcess;
 use std::sync::Arc;
 
 /// A fork of this process has none of them, and leaves them alone: the parent still needs what they own.

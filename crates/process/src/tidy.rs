@@ -5,10 +5,10 @@
 //! registered that are neither this one nor its children, later looks ask the kernel about all of them: less and less
 //! often while nothing is found, and never for more than a small part of the time.
 
-use crate::fork::PerProcess;
 use crate::registry;
 use core::time::Duration;
 use polyproc_shm::Family;
+use polyproc_sys::per_process::PerProcess;
 use std::time::Instant;
 
 static TIDY: PerProcess<Tidy> = PerProcess::new();

@@ -2,19 +2,16 @@
 
 use crate::error::ShmError;
 use crate::family::Family;
-use crate::fork_lock::ForkLock;
 use crate::ids::{Participant, ProcessId};
 use core::cell::{Cell, RefCell};
 use polyproc_sys::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use polyproc_sys::{liveness::ProcessIdentity, robust};
+use polyproc_sys::robust;
+use polyproc_sys::{liveness::ProcessIdentity, per_process::PerProcess};
 
-/// How many forks lie between this process and the program that was executed; raised in each forked child.
-static FORKS: AtomicU32 = AtomicU32::new(0);
-
-/// This process in one family: [`ProcessId::to_word`], with the low bits of [`FORKS`] above it; 0 before it is registered.
+/// This process in one family: [`ProcessId::to_word`], with the low bits of [`robust::generation`] above; 0 before it is registered.
 #[derive(Debug)]
 pub(crate) struct Me(AtomicU64);
 
@@ -24,7 +21,7 @@ const FORKS_SHIFT: u32 = 40;
 #[derive(Clone, Copy)]
 struct Known {
     family: &'static Family,
-    /// [`FORKS`] when it was registered: a forked child is another thread.
+    /// [`robust::generation`] when it was registered: a forked child is another thread.
     forks: u32,
     participant: Participant,
 }
@@ -38,18 +35,12 @@ thread_local! {
 
 /// In a forked child: it is another process, and its one thread is another thread.
 pub(crate) fn reset_after_fork() {
-    FORKS.fetch_add(1, Relaxed);
     LAST.with(|last| last.set((0, 0)));
-}
-
-/// How many forks lie between this process and its program.
-pub(crate) fn forks() -> u32 {
-    FORKS.load(Relaxed)
 }
 
 #[inline]
 fn forks_above() -> u64 {
-    u64::from(FORKS.load(Relaxed)) << FORKS_SHIFT
+    u64::from(robust::generation()) << FORKS_SHIFT
 }
 
 impl Me {
@@ -126,7 +117,7 @@ impl Family {
 
     #[cold]
     fn register(&'static self) -> Result<ProcessId, ShmError> {
-        static ONE_AT_A_TIME: ForkLock<()> = ForkLock::new(());
+        static ONE_AT_A_TIME: PerProcess<()> = PerProcess::new();
         let _open = self.map.keep_open()?;
         let me = ProcessIdentity::current();
         let _guard = ONE_AT_A_TIME.lock();
@@ -174,7 +165,7 @@ impl Family {
 
     #[cold]
     fn participant_not_last(&'static self) -> Result<Participant, ShmError> {
-        let is_it = |known: &&Known| known.family.number == self.number && known.forks == FORKS.load(Relaxed);
+        let is_it = |known: &&Known| known.family.number == self.number && known.forks == robust::generation();
         // In the thread's last destructors the list is gone: then the thread takes a slot for each use, until it ends.
         let known = ALL.try_with(|all| all.borrow().iter().find(is_it).copied());
         let me = match known {
@@ -210,7 +201,7 @@ impl Family {
             unsafe { robust::keep_for_life(raw.word()) };
             drop(announced);
             let participant = Participant { slot, generation };
-            let known = Known { family: self, forks: FORKS.load(Relaxed), participant };
+            let known = Known { family: self, forks: robust::generation(), participant };
             let _ = ALL.try_with(|all| all.borrow_mut().push(known));
             return Ok(participant);
         }
@@ -302,7 +293,7 @@ impl Family {
 pub(crate) fn leave_closed() {
     let _ = ALL.try_with(|all| {
         all.borrow_mut().retain(|known| {
-            let is_here = known.forks == FORKS.load(Relaxed);
+            let is_here = known.forks == robust::generation();
             if is_here && known.family.map.is_closed() {
                 // SAFETY: this thread linked the word when it registered, and forgets that now.
                 unsafe { robust::end_life(known.family.map.participant(known.participant.slot).word()) };

@@ -7,7 +7,6 @@ mod codec;
 mod envelope;
 mod error;
 mod family;
-mod fork_lock;
 mod functions;
 mod handle;
 mod hash;

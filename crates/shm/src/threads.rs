@@ -1,26 +1,26 @@
 //! The threads of this process that the kernel knows by words in the tables of a named object's family.
 
-use crate::fork_lock::ForkLock;
 use polyproc_sys::liveness::is_own_thread;
+use polyproc_sys::per_process::PerProcess;
 
 /// While one of them is there, the tables must stay mapped: the kernel, and the thread, follow the list through them.
 ///
 /// What the tables say is not asked: others can write there. In a forked child no thread of its parent is there.
 #[derive(Debug)]
-pub(crate) struct Threads(ForkLock<Vec<u32>>);
+pub(crate) struct Threads(PerProcess<Vec<u32>>);
 
 impl Threads {
     pub(crate) const fn new() -> Self {
-        Self(ForkLock::new(Vec::new()))
+        Self(PerProcess::new())
     }
 
     /// The thread is about to link a word of the tables.
-    pub(crate) fn enter(&self, id: u32) {
+    pub(crate) fn enter(&'static self, id: u32) {
         self.0.lock().push(id);
     }
 
     /// The thread has taken one word out again.
-    pub(crate) fn leave(&self, id: u32) {
+    pub(crate) fn leave(&'static self, id: u32) {
         let mut ids = self.0.lock();
         if let Some(i) = ids.iter().position(|&other| other == id) {
             ids.swap_remove(i);
@@ -28,7 +28,7 @@ impl Threads {
     }
 
     /// Whether all have left or ended. The kernel forgets a thread's number after it has been through its list.
-    pub(crate) fn are_gone(&self) -> bool {
+    pub(crate) fn are_gone(&'static self) -> bool {
         let mut ids = self.0.lock();
         ids.retain(|&id| is_own_thread(id));
         ids.is_empty()
@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_thread_is_there_until_it_leaves_or_ends() {
-        let threads = Threads::new();
+        static THREADS: Threads = Threads::new();
+        let threads = &THREADS;
         threads.enter(thread_id());
         threads.enter(thread_id());
         assert!(!threads.are_gone());

@@ -20,6 +20,8 @@ pub mod liveness;
 #[cfg(not(polyproc_loom))]
 pub mod memory;
 #[cfg(not(polyproc_loom))]
+pub mod per_process;
+#[cfg(not(polyproc_loom))]
 pub mod poll;
 #[cfg(not(polyproc_loom))]
 pub mod process;

@@ -4,7 +4,7 @@ use super::collect::make_way;
 use super::error::{SegmentError, SegmentName};
 use super::file::{header, map};
 use super::lease::{Exit, Lease};
-use super::open::Hold;
+use super::open::HeldFile;
 use super::place::{Place, file_name, patiently};
 use super::shape::{Content, Shape};
 use crate::family::{boot_id, namespace, random};
@@ -63,7 +63,7 @@ impl Draft {
             type_name: content.type_name.to_owned(),
             name: name.to_owned(),
         };
-        let lease = Lease::new(Hold::new(file, before));
+        let lease = Lease::new(HeldFile::new(file, before));
         let space = map(lease.file(), limit, Access::ReadWrite, &at)?;
         header(&space).fill(&facts);
         let link = Link { place: place.clone(), file_name, at, asked };

@@ -3,7 +3,7 @@
 use super::error::{SegmentError, SegmentName};
 use super::file::{NamedFile, header};
 use super::lease::{Exit, Lease};
-use super::open::{Hold, check, read_facts};
+use super::open::{HeldFile, check, read_facts};
 use super::place::{Place, file_name, patiently};
 use super::shape::Content;
 use crate::raw::segment::CONTENT;
@@ -131,7 +131,7 @@ impl NamedFile {
         if !info.is_regular || info.uid != user() {
             return Err(SegmentError::Unusable { at, why: "it is no ordinary file of this user" });
         }
-        let hold = Hold::new(received.reopen(access).map_err(failed)?, before);
+        let hold = HeldFile::new(received.reopen(access).map_err(failed)?, before);
         let held = patiently(|| Ok(hold.file.try_lock_shared()?.then_some(()))).map_err(failed)?;
         held.ok_or_else(|| SegmentError::Busy(at.clone()))?;
         let Some(facts) = read_facts(&hold.file) else {

@@ -1,7 +1,7 @@
 //! The lock by which a process holds a segment, and the duty to take its name away if nobody else does.
 
 use super::collect::{collect_one, leave};
-use super::open::{Hold, read_facts};
+use super::open::{HeldFile, read_facts};
 use super::place::Place;
 use polyproc_sys::memory::SharedFile;
 use polyproc_sys::robust::forks;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub(super) struct Lease {
     // Dropped in this order: the lock, then the name if nobody else has the lock.
-    pub(super) hold: Hold,
+    pub(super) hold: HeldFile,
     /// None where the segment has no name yet, or had none when it was found.
     exit: OnceLock<Exit>,
     left: bool,
@@ -41,7 +41,7 @@ impl Drop for Exit {
 }
 
 impl Lease {
-    pub(super) fn new(hold: Hold) -> Self {
+    pub(super) fn new(hold: HeldFile) -> Self {
         Self { hold, exit: OnceLock::new(), left: false }
     }
 

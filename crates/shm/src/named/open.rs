@@ -13,7 +13,7 @@ use polyproc_sys::robust::forks;
 
 /// The file with the shared lock of this process.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct HeldFile {
     pub(super) file: SharedFile,
     /// How often this process had forked before the file was opened.
     pub(super) forks: u64,
@@ -23,14 +23,14 @@ pub(super) struct Hold {
     pub(super) exclusive: bool,
 }
 
-impl Hold {
+impl HeldFile {
     /// The file, which was opened when this process had forked so often.
     pub(super) fn new(file: SharedFile, forks: u64) -> Self {
         Self { file, forks, given_up: false, exclusive: false }
     }
 }
 
-impl Drop for Hold {
+impl Drop for HeldFile {
     fn drop(&mut self) {
         if !self.given_up && (self.exclusive || self.forks == forks()) {
             // A child that is on its way to run another program has a copy of the descriptor for a moment, and does not need it.
@@ -45,12 +45,12 @@ pub(super) fn try_open(
     file_name: &str,
     at: &SegmentName,
     access: Access,
-) -> Result<Option<(Hold, Facts, FileInfo)>, SegmentError> {
+) -> Result<Option<(HeldFile, Facts, FileInfo)>, SegmentError> {
     let failed = |source| SegmentError::Sys { at: at.clone(), source };
     let before = forks();
     let file = place.as_dir().open(file_name, access).map_err(failed)?;
     let Some(file) = file else { return Err(SegmentError::NotFound(at.clone())) };
-    let mut hold = Hold::new(file, before);
+    let mut hold = HeldFile::new(file, before);
     let nobody = hold.file.try_lock_exclusive().map_err(failed)?;
     hold.exclusive = nobody;
     let held = !nobody && hold.file.try_lock_shared().map_err(failed)?;

@@ -3,11 +3,12 @@
 use super::membership::Membership;
 use super::seat::Hold;
 use crate::family::Family;
-use crate::fork_lock::ForkLock;
 use crate::map::Map;
 use polyproc_sys::memory::Reservation;
+use polyproc_sys::per_process::PerProcess;
 
-static RETIRED: ForkLock<Retired> = ForkLock::new(Retired { vacant: Vec::new(), waiting: Vec::new() });
+/// A forked child leaves those of its parent alone.
+static RETIRED: PerProcess<Retired> = PerProcess::new();
 
 #[derive(Default)]
 struct Retired {

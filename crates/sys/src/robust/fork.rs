@@ -1,6 +1,6 @@
 //! What runs in the child of a raw `fork`, before anything else of polyproc does.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const HANDLERS: usize = 16;
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -49,6 +49,35 @@ pub fn forks() -> u64 {
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
+/// How many forks lie between this process and the program that was executed: what was noted with another number in this
+/// process's memory was noted by one that it was forked from.
+///
+/// Forks are counted from the first use of polyproc on: call [`watch_forks`] before the first number is noted.
+///
+/// ```
+/// use polyproc_sys::{fork, robust::{generation, watch_forks}};
+/// watch_forks();
+/// let before = generation();
+/// assert_eq!(fork::wait_child(fork::spawn_child(move || i32::from(generation() == before + 1))), 1);
+/// assert_eq!(generation(), before);
+/// ```
+#[must_use]
+#[inline]
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Makes sure that forks are counted; calling it again does nothing.
+///
+/// ```
+/// polyproc_sys::robust::watch_forks();
+/// ```
+pub fn watch_forks() {
+    super::linux::enter_process();
+}
+
 /// Registers the handlers with libc; called once a process.
 pub(super) fn install() {
     // SAFETY: functions without arguments that obey the rules of a process that forks, and of a forked child.
@@ -62,6 +91,7 @@ extern "C" fn count() {
 
 extern "C" fn in_child() {
     count();
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     super::linux::reset_after_fork();
     crate::asym::register();
     for slot in TABLE.iter().take(COUNT.load(Ordering::Relaxed)) {

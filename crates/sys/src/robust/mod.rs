@@ -35,7 +35,7 @@ mod model;
 #[cfg(not(polyproc_loom))]
 pub use announced::{Announced, announce};
 #[cfg(not(polyproc_loom))]
-pub use fork::{forks, on_fork};
+pub use fork::{forks, generation, on_fork, watch_forks};
 #[cfg(not(polyproc_loom))]
 pub use life::{end_life, has_room_for_life, keep_for_life};
 #[cfg(not(polyproc_loom))]
