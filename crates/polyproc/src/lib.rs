@@ -14,6 +14,8 @@ pub use polyproc_shm::{
     Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SegmentName,
     SharedMemory, ShmError, Stats, gc,
 };
+#[cfg(feature = "raw-sync")]
+pub use polyproc_sync::pthread;
 pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{

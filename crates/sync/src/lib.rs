@@ -5,6 +5,8 @@
 pub mod kept;
 #[cfg(not(polyproc_loom))]
 pub mod lock;
+#[cfg(all(feature = "raw-sync", not(polyproc_loom)))]
+pub mod pthread;
 pub mod raw;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
