@@ -4,9 +4,11 @@
 use criterion::Criterion;
 use polyproc::Lock;
 use polyproc_benches::contest::{Contest, Fighters, Which, between_threads, undisturbed};
+use polyproc_benches::death::{Dying, recoveries};
 use polyproc_benches::lock::{CasStore, Exclusive, Pthread, Raw, RawSync, uncontended};
 use polyproc_benches::page::Line;
-use polyproc_benches::rounds::{Evenness, Outcome, Rounds};
+use polyproc_benches::rounds::{Evenness, Outcome, Rounds, times};
+use std::hint::black_box;
 use std::time::Duration;
 
 fn main() {
@@ -14,7 +16,9 @@ fn main() {
     let mut c = Criterion::default().configure_from_args();
     let mut even = Criterion::default().with_measurement(Evenness).configure_from_args();
     alone(&mut c);
+    nested(&mut c);
     contended(&mut c, &mut even);
+    recovery(&mut c);
     c.final_summary();
 }
 
@@ -45,6 +49,31 @@ fn alone(c: &mut Criterion) {
     add(&mut g, "glibc normal", &normal.0);
     add(&mut g, "glibc robust", &robust.0);
     add(&mut g, "raw_sync", &raw_sync);
+    g.measure(c);
+}
+
+/// Two locks, one inside the other.
+fn nested(c: &mut Criterion) {
+    fn add<'a>(g: &mut Rounds<'a>, name: &'static str, locks: &'a [impl Exclusive; 2]) {
+        g.rival(name, |n| times(n, || locks[0].exclusive(|| locks[1].exclusive(|| black_box(())))));
+    }
+    let ours = [(); 2].map(|()| Lock::new().expect("a lock"));
+    let std = Box::new([(); 2].map(|()| std::sync::Mutex::new(())));
+    let parking = Box::new([(); 2].map(|()| parking_lot::Mutex::new(())));
+    let mut g = Rounds::new("lock/two nested", CHECK);
+    add(&mut g, "polyproc Lock", &ours);
+    add(&mut g, "std (threads)", &std);
+    add(&mut g, "parking_lot (threads)", &parking);
+    g.measure(c);
+}
+
+/// From the holder's death until the next has the lock.
+fn recovery(c: &mut Criterion) {
+    let ours = Dying::Polyproc(Lock::new().expect("a lock"));
+    let mut g =
+        Rounds::new("lock/from the holder's death to the next", 1).run_for(Duration::from_micros(200)).best_of(1);
+    g.rival("polyproc", |n| recoveries(&ours, n));
+    g.rival("glibc robust", |n| recoveries(&Dying::Robust, n));
     g.measure(c);
 }
 

@@ -101,6 +101,8 @@ pub const BARS: &[Bar] = {
             "lock/uncontended": "polyproc Lock", "glibc robust";
         "Lock, uncontended", "never slower than parking_lot", Time(1.0), NS,
             "lock/uncontended": "polyproc Lock", "parking_lot (threads)";
+        "two Locks, nested", "never slower than std", Time(1.0), NS,
+            "lock/two nested": "polyproc Lock", "std (threads)";
         "Lock, hammered by 2", "at least 3x glibc robust", Rate(3.0), Mps,
             "lock/by 2, hammered": "polyproc, processes", "glibc robust, processes";
         "Lock, hammered by 2", "at least 0.5x parking_lot", Rate(0.5), Mps,
@@ -125,6 +127,8 @@ pub const BARS: &[Bar] = {
             "lock/by 4, work between": "polyproc, processes", "parking_lot, threads";
         "Lock by 4, work between", "slowest worker at least 0.5 of the fastest", Least(0.5), Ratio,
             "lock evenness/by 4, work between": "polyproc, processes", "parking_lot, threads";
+        "Lock, from its holder's death to the next", "at most 1 ms", Nanos(1e6), Micros,
+            "lock/from the holder's death to the next": "polyproc", "glibc robust";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,

@@ -3,6 +3,7 @@
 pub mod bars;
 pub mod contest;
 pub mod cpu;
+pub mod death;
 pub mod helper;
 pub mod lock;
 pub mod page;

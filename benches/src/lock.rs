@@ -121,6 +121,24 @@ impl Pthread {
     }
 }
 
+impl Pthread {
+    /// Takes the mutex, never to give it up.
+    pub(crate) fn seize(&self) {
+        // SAFETY: an initialized mutex in memory that is never freed.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(self.0.get()) }, 0, "nobody had it");
+    }
+
+    /// Takes the mutex of a holder that dies meanwhile, and gives it up.
+    pub(crate) fn recover(&self) {
+        // SAFETY: an initialized mutex, borrowed until it is unlocked.
+        assert_eq!(unsafe { libc::pthread_mutex_lock(self.0.get()) }, libc::EOWNERDEAD, "the death is told");
+        // SAFETY: as above; this thread holds it, and is to say that what it protects is whole.
+        assert_eq!(unsafe { libc::pthread_mutex_consistent(self.0.get()) }, 0);
+        // SAFETY: as above; this thread holds it.
+        unsafe { libc::pthread_mutex_unlock(self.0.get()) };
+    }
+}
+
 impl Exclusive for Pthread {
     #[inline]
     fn exclusive<R>(&self, f: impl FnOnce() -> R) -> R {

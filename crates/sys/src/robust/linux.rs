@@ -12,6 +12,7 @@
 //! R1. A word that this thread owns is the pending one or in the list, from before it is taken until after it is given up.
 //! R2. A pointer that lies in a segment is followed only if it is the head, one of `linked`, or was a foreign node when
 //!     ours was put before it.
+//! R3. A foreign node's `prev` is right: libc unlinks its own nodes by it. Nobody reads that of one of ours, or the head's.
 //!
 //! # Memory ordering
 //! The only other reader is the kernel, on this very thread's behalf: program order suffices, so plain stores with
@@ -74,7 +75,10 @@ thread_local! {
 impl State {
     pub(super) fn set_count(&self, count: usize) {
         self.count.set(count);
-        self.full.set(count - self.lives.get() >= MOST);
+        let full = count - self.lives.get() >= MOST;
+        if self.full.get() != full {
+            self.full.set(full);
+        }
     }
 }
 
@@ -177,19 +181,22 @@ impl Thread {
     }
 
     /// While the pending slot may name something already, or the list may be full.
-    #[cold]
+    #[inline(never)]
     fn announce_another(self, word: *const Futex, most: usize) -> bool {
-        if self.announces(word) {
+        let (node, pending) = (node_of(word), self.pending());
+        if pending == node {
             return false;
         }
-        // Here, and not when a word goes into the list: a guard that is dropped out of order, and a wake-up, put one there.
-        let pending = |s: &State| usize::from(!self.pending().is_null() && !s.gate.get());
-        let owned = STATE.with(|s| s.count.get() - s.lives.get() + pending(s));
-        assert!(owned < most, "one thread holds more than {MOST} locks at once");
-        if !self.pending().is_null() {
-            self.spill();
-        }
-        self.set_pending(node_of(word));
+        STATE.with(|s| {
+            let is_owned = !s.gate.replace(false) && !pending.is_null();
+            // Here, and not when a word goes into the list: a guard that is dropped out of order, and a wake-up, put one there.
+            let owned = s.count.get() - s.lives.get() + usize::from(is_owned);
+            assert!(owned < most, "one thread holds more than {MOST} locks at once");
+            if is_owned {
+                self.link(s, pending);
+            }
+        });
+        self.set_pending(node);
         true
     }
 
@@ -238,7 +245,7 @@ impl Thread {
     /// assert!(thread.announces(&a.0));
     /// thread.done();
     /// ```
-    #[cold]
+    #[inline(never)]
     pub unsafe fn recall(self, word: *const Futex) {
         if !self.pending().is_null() {
             self.spill();
@@ -288,6 +295,7 @@ impl Thread {
         });
     }
 
+    #[inline]
     pub(super) fn link(self, s: &State, node: Node) {
         let count = s.count.get();
         if count > 0 && s.linked[..count].iter().any(|n| n.get() == node) {
@@ -295,18 +303,41 @@ impl Thread {
         }
         assert!(count < ROOM, "one thread holds more than {MOST} locks at once");
         let first = read_node(self.head_node());
+        let last = if count > 0 { s.linked[count - 1].get() } else { self.head_node() };
+        let foreign = first != last && !self.is_ours(s, first);
         s.linked[count].set(node);
-        s.foreign[count].set(!self.is_ours(s, first));
+        if s.foreign[count].get() != foreign {
+            s.foreign[count].set(foreign);
+        }
         write_node(node, first);
-        write_prev(node, self.head_node());
         s.set_count(count + 1);
         compiler_fence(SeqCst);
         write_node(self.head_node(), node); // this single store puts the node into the list
         compiler_fence(SeqCst);
-        write_prev(first.map_addr(|a| a & !PI), node); // for libc, which unlinks its own nodes by `prev`
+        if foreign {
+            write_prev(first.map_addr(|a| a & !PI), node); // R3
+        }
     }
 
+    #[inline]
     pub(super) fn unlink(self, s: &State, node: Node) {
+        let count = s.count.get();
+        if let Some(last) = count.checked_sub(1)
+            && s.linked[last].get() == node
+            && !s.foreign[last].get()
+            && read_node(self.head_node()) == node
+        {
+            // The common case: the last one that was linked is the first of the list, and behind it is the one before (R2).
+            let next = if last > 0 { s.linked[last - 1].get() } else { self.head_node() };
+            write_node(self.head_node(), next);
+            s.set_count(last);
+            return;
+        }
+        self.unlink_from_among(s, node);
+    }
+
+    #[cold]
+    fn unlink_from_among(self, s: &State, node: Node) {
         let count = s.count.get();
         let Some(i) = s.linked[..count].iter().position(|n| n.get() == node) else {
             return; // recalled twice: nothing to do
@@ -324,8 +355,8 @@ impl Thread {
         compiler_fence(SeqCst);
         write_node(before, next);
         compiler_fence(SeqCst);
-        if !next.is_null() {
-            write_prev(next.map_addr(|a| a & !PI), before);
+        if !next.is_null() && !self.is_ours(s, next) {
+            write_prev(next.map_addr(|a| a & !PI), before); // R3
         }
         if i + 1 < count && s.foreign[i].get() {
             s.foreign[i + 1].set(true); // what was behind ours is behind that one now
@@ -376,7 +407,7 @@ fn write_node(node: Node, next: Node) {
 }
 
 fn write_prev(node: Node, prev: Node) {
-    // SAFETY: a node has its `prev` before it, and so has libc's head (glibc writes it itself when it unlinks).
+    // SAFETY: a node of libc's has its `prev` before it (R3).
     unsafe { node.wrapping_byte_sub(PREV).cast::<Node>().write_volatile(prev) };
 }
 

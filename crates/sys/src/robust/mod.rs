@@ -14,8 +14,8 @@
 //! list stays whole when libc's robust mutexes are used beside ours.
 //!
 //! # Layout of a word that can be linked
-//! The word itself, then at +24 the address of the previous node and at +32 that of the next: 40 bytes, the offset
-//! that glibc uses ([`NODE_SIZE`]). The addresses mean something to the owner only.
+//! The word itself, at +24 room for the address of the previous node, which libc may write, and at +32 that of the next: 40
+//! bytes, the offset that glibc uses ([`NODE_SIZE`]). The addresses mean something to the owner only.
 //!
 //! # References
 //! * [get_robust_list(2)](https://man7.org/linux/man-pages/man2/get_robust_list.2.html)
