@@ -142,6 +142,10 @@ in_lock 'lock: the waker counts two out' $lock \
 in_lock 'lock: sleeps on whatever the word is' $lock \
     's/self\.word\.wait\(marked, until\)/self.word.wait(self.word.load(Relaxed), until)/' two_threads_one_round
 
+# The lock that may be taken again: D1.
+expect 'rlock: an inner guard gives the lock up' twin crates/sync/src/raw/rlock.rs \
+    's/if depth \& LEVELS > 1 \{/if false {/' polyproc-sync loom_rlock two_threads_take_it_twice
+
 # The semaphore: P1 to P4, P6, P7.
 in_semaphore 'semaphore: a release does not ring' $semaphore \
     '/fn add\(/,/^    \}/s/^ *self\.gate\.ring\(Side::Takers\); .*//' one_waiter_one_poster_two_rounds

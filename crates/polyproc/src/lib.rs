@@ -16,7 +16,9 @@ pub use polyproc_shm::{
 };
 #[cfg(feature = "raw-sync")]
 pub use polyproc_sync::pthread;
-pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
+pub use polyproc_sync::{
+    AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, RLock, RLockGuard, Semaphore, TooManyPermits,
+};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{
     Array, ArrayGuard, ChunkGuard, Chunks, ClaimError, CutError, Integer, Item, Logic, Plain, PyList, PyListError,

@@ -49,10 +49,12 @@ pub enum Kind {
     Memory = 15,
     /// Raw types that a user lays out.
     User = 16,
+    /// A lock that its holder may take again.
+    RLock = 17,
 }
 
 /// One more than the largest kind.
-pub(crate) const KINDS: usize = 17;
+pub(crate) const KINDS: usize = 18;
 
 impl Kind {
     /// The kind with the number `n`.
@@ -79,6 +81,7 @@ impl Kind {
             Kind::Control,
             Kind::Memory,
             Kind::User,
+            Kind::RLock,
         ];
         ALL.get(usize::from(n).checked_sub(1)?).copied()
     }

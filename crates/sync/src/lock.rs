@@ -72,9 +72,13 @@ pub enum LockError {
     /// The calling thread holds the lock itself: drop the guard first.
     #[error("this thread holds the lock already: drop its guard before you lock again")]
     Mine,
+    /// The calling thread holds an [`RLock`](crate::RLock) 2^30 - 1 times already; a [`Lock`] never says so.
+    #[error("this thread holds the lock 1073741823 times already: drop some of its guards")]
+    TooDeep,
 }
 
-/// What [`Lock::lock_checked`] returns if the previous holder died: the lock is held all the same.
+/// What [`Lock::lock_checked`] and [`RLock::lock_checked`](crate::RLock::lock_checked) return if the previous holder died:
+/// the lock is held all the same, by the guard `G`.
 ///
 /// ```
 /// use polyproc_sync::Lock;
@@ -89,7 +93,7 @@ pub enum LockError {
 /// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
 #[must_use = "the lock is held until this is dropped"]
-pub struct OwnerDied<'a>(LockGuard<'a>);
+pub struct OwnerDied<G>(pub(crate) G);
 
 impl Lock {
     /// A new lock, held by nobody.
@@ -242,7 +246,7 @@ impl Lock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<'_>> {
+    pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<LockGuard<'_>>> {
         let guard = self.lock();
         if guard.recovered {
             guard.unrepaired.set(true);
@@ -360,7 +364,7 @@ impl LockGuard<'_> {
     }
 }
 
-impl<'a> OwnerDied<'a> {
+impl<'a> OwnerDied<LockGuard<'a>> {
     /// Says that what the lock protects is whole again: the next holder is not told any more.
     ///
     /// ```
@@ -393,7 +397,7 @@ impl core::fmt::Debug for LockGuard<'_> {
     }
 }
 
-impl core::fmt::Debug for OwnerDied<'_> {
+impl<G> core::fmt::Debug for OwnerDied<G> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("OwnerDied(..)")
     }

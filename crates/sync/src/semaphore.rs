@@ -1,12 +1,11 @@
-//! The handle of a semaphore and its owned permits; the bytes are [`RawSemaphore`].
+//! The handle of a semaphore; the bytes are [`RawSemaphore`], its owned permits are [`Permit`]s.
 
+use crate::permit::Permit;
 use crate::raw::RawSemaphore;
-use crate::raw::semaphore::{HEADER, MOST_CELLS, NotOwned, Owned};
-use core::marker::PhantomData;
+use crate::raw::semaphore::{HEADER, MOST_CELLS, NotOwned};
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, SegmentError, ShmError, message};
-use polyproc_sys::robust::Announced;
-use polyproc_sys::{Deadline, robust};
+use polyproc_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -198,6 +197,26 @@ impl Semaphore {
         Object::open_or_create_named(name, &CONTENT, HEADER as u64, 0, make).map(Self::of)
     }
 
+    /// The semaphore that has the name; made with `permits` permits, and never more, if there is none:
+    /// [`Semaphore::bounded`]. One that is there keeps its own bound, if it has any.
+    ///
+    /// # Errors
+    /// As [`Semaphore::open`] and [`Semaphore::create`].
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::Semaphore;
+    /// let name = format!("doc-bounded-either-{}", std::process::id());
+    /// let first = Semaphore::open_or_create_bounded(&name, 1)?;
+    /// let second = Semaphore::open_or_create_bounded(&name, 7)?;
+    /// assert_eq!((second.available(), second.release().unwrap_err().limit), (1, 1));
+    /// # Ok::<(), polyproc_sync::SegmentError>(())
+    /// ```
+    pub fn open_or_create_bounded(name: impl Into<Name>, permits: u32) -> Result<Self, SegmentError> {
+        let make = |family| make(family, permits, permits);
+        Object::open_or_create_named(name, &CONTENT, HEADER as u64, 0, make).map(Self::of)
+    }
+
     fn of(object: Arc<Object>) -> Self {
         let raw = raw(&object);
         Self { object, raw }
@@ -381,13 +400,7 @@ impl Semaphore {
         let me = self.object.family().participant()?;
         let announced = self.raw.announce();
         match self.raw.own(me.to_word(), self.dead(), deadline) {
-            Ok(owned) => Ok(Permit {
-                semaphore: self,
-                owned,
-                thread: robust::thread_id(),
-                announced: Some(announced),
-                _local: PhantomData,
-            }),
+            Ok(owned) => Ok(Permit::of(self.raw, owned, announced)),
             Err(NotOwned::NoPermit) => Err(AcquireError::TimedOut),
             Err(NotOwned::NoCell) => Err(AcquireError::NoRoom { limit: self.raw.cells() }),
         }
@@ -444,43 +457,5 @@ impl Serialize for Semaphore {
 impl<'de> Deserialize<'de> for Semaphore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         message::deserialize_handle(Kind::Semaphore, HEADER as u64, deserializer).map(Self::of)
-    }
-}
-
-/// Owns a permit of a [`Semaphore`] until it is dropped.
-///
-/// It stays on the thread that acquired it, whose death gives it back:
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>(_: T) {}
-/// let semaphore = polyproc_sync::Semaphore::new(1).unwrap();
-/// send(semaphore.acquire_owned());
-/// ```
-#[must_use = "the permit is given back as soon as this is dropped"]
-pub struct Permit<'a> {
-    semaphore: &'a Semaphore,
-    owned: Owned,
-    thread: u32,
-    /// The kernel wakes a sleeper if the owner dies, until the permit was given back.
-    announced: Option<Announced>,
-    /// The permit is one of this thread.
-    _local: PhantomData<*mut ()>,
-}
-
-impl Drop for Permit<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if robust::thread_id() == self.thread {
-            let Owned { at, held } = self.owned; // given back here only
-            self.semaphore.raw.give_back(Owned { at, held });
-        } else {
-            core::mem::forget(self.announced.take()); // a copy in a forked child, which does not have the permit
-        }
-    }
-}
-
-impl core::fmt::Debug for Permit<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Permit").finish_non_exhaustive()
     }
 }

@@ -23,7 +23,7 @@ fn main() -> std::process::ExitCode {
 mod tests {
     use polyproc_shm::SharedMemory;
     use polyproc_sync::pthread::{self, PthreadError, Reset};
-    use polyproc_sync::{Lock, Semaphore};
+    use polyproc_sync::{Lock, RLock, Semaphore};
     use polyproc_testing::{Survivor, watchdog_single_threaded};
     use std::time::Duration;
 
@@ -39,6 +39,14 @@ mod tests {
     impl Exclusive for Lock {
         fn exclusive(&self, body: &mut dyn FnMut()) {
             let _guard = self.lock();
+            body();
+        }
+    }
+
+    impl Exclusive for RLock {
+        fn exclusive(&self, body: &mut dyn FnMut()) {
+            let _outer = self.lock();
+            drop(self.lock());
             body();
         }
     }
@@ -75,6 +83,7 @@ mod tests {
         let pthread = unsafe { pthread::Lock::create(&memory, 8) }.unwrap();
         vec![
             ("Lock", Box::new(Lock::new().unwrap())),
+            ("RLock", Box::new(RLock::new().unwrap())),
             ("a counted permit", Box::new(Counted(Semaphore::new(1).unwrap()))),
             ("an owned permit", Box::new(Owned(Semaphore::new(1).unwrap()))),
             ("pthread::Lock", Box::new(pthread)),

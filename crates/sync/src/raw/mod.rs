@@ -3,9 +3,11 @@
 mod cell;
 pub mod gate;
 pub mod lock;
+pub mod rlock;
 pub mod semaphore;
 mod waiters;
 
 pub use gate::RawGate;
 pub use lock::RawLock;
+pub use rlock::RawRLock;
 pub use semaphore::RawSemaphore;

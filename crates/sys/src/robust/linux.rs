@@ -222,6 +222,30 @@ impl Thread {
         self.pending() == node_of(word)
     }
 
+    /// The word that this thread owns at the address `at`: pending or in the list, by what the thread itself believes.
+    ///
+    /// ```
+    /// use polyproc_sys::{futex::Futex, robust::Thread};
+    /// #[repr(C, align(8))]
+    /// struct Word(Futex, [u64; 4]);
+    /// let word = Word(Futex::new(0), [0; 4]);
+    /// let thread = Thread::current();
+    /// assert!(thread.owned_at((&raw const word).addr()).is_none());
+    /// // SAFETY: 40 bytes, aligned, that outlive `done`.
+    /// assert!(unsafe { thread.announce_lock(&word.0) });
+    /// assert_eq!(thread.owned_at((&raw const word).addr()), Some(&raw const word.0));
+    /// thread.done();
+    /// ```
+    #[must_use]
+    pub fn owned_at(self, at: usize) -> Option<*const Futex> {
+        let word_of = |node: Node| node.cast_const().cast::<u8>().wrapping_sub(NODE).cast::<Futex>();
+        STATE.with(|s| {
+            let pending = (!s.gate.get()).then(|| self.pending()).filter(|node| !node.is_null());
+            let mut owned = pending.into_iter().chain(s.linked[..s.count.get()].iter().map(Cell::get));
+            owned.find(|&node| word_of(node).addr() == at).map(word_of)
+        })
+    }
+
     /// Makes `word`, which this thread owns and which was linked meanwhile, the pending one again, so that it can be given up.
     ///
     /// # Safety
