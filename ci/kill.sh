@@ -17,3 +17,5 @@ every_crate_has_one() {
 step 'kill tests are there' every_crate_has_one
 step 'kill at every instruction' \
     tests_that_ran cargo test --release "${crates[@]/#/-ppolyproc-}" --test 'kill*' -- --nocapture
+# Not a kill test of processes but of step machines: every interleaving of them, and every death.
+step 'every state of the lock' tests_that_ran cargo test --release -p polyproc-sync --test 'states_*'

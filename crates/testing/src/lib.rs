@@ -5,6 +5,7 @@
 //! |------------------|------------------------------------------------------------------------------------|
 //! | [`kill`]         | single-step a victim, SIGKILL it after every instruction, check what is left       |
 //! | [`interleave`]  | stop a subject before each system call, let another one act, see what comes of it      |
+//! | [`model`]        | every interleaving of a few step machines, with store buffers, futexes and death   |
 //! | [`survivor`]     | forked processes that live beside the victim and must be able to go on             |
 //! | [`mod@watchdog`] | a test that hangs says where it hangs and aborts                                   |
 //! | [`leaks`]        | no child, file descriptor or `/dev/shm` entry may be left behind                   |
@@ -18,6 +19,7 @@
 pub mod interleave;
 pub mod kill;
 pub mod leaks;
+pub mod model;
 pub mod reexec;
 pub mod runner;
 pub mod scribble;

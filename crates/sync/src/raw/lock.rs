@@ -55,7 +55,7 @@
 //! The kernel's robust futex ABI; glibc's node layout. Why not glibc's robust mutex: it forgets sleepers when the woken one dies.
 
 use super::waiters::{
-    COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, with_expiry,
+    COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, raise_fence, with_expiry,
 };
 use polyproc_sys::atomic::{
     AtomicU32, AtomicU64,
@@ -380,7 +380,7 @@ impl RawLock {
         };
         if self.wait.load(Relaxed) & FENCED == 0 {
             if asym::heavy() {
-                self.wait.fetch_or(FENCED, Relaxed); // SYNC(L2), I5: we are counted
+                raise_fence(&self.wait, generation); // SYNC(L2)
             } else {
                 until = deadline.earlier(Deadline::after(SLICE)); // no barrier to be had: look often
             }

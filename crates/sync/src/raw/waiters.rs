@@ -2,6 +2,7 @@
 //! of [`lock`](super::lock).
 
 use polyproc_sys::Deadline;
+use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
 use polyproc_sys::deadline::now_ns;
 
 pub(super) const FENCED: u64 = 1;
@@ -39,4 +40,16 @@ pub(super) fn later(a: u32, b: u32) -> bool {
 
 pub(super) fn expired(wait: u64) -> bool {
     later(low_ms(now_ns()), expiry_of(wait))
+}
+
+/// Sets `FENCED` for a waiter who has run the barrier since it was counted in `generation`. If its time has come and the
+/// count was thrown away since, unlocks that saw nobody counted may still be on their way: they would not fence (I5).
+pub(super) fn raise_fence(wait: &AtomicU64, generation: u64) {
+    let mut seen = wait.load(Relaxed);
+    while seen & GENERATION == generation && seen & FENCED == 0 {
+        match wait.compare_exchange_weak(seen, seen | FENCED, Relaxed, Relaxed) {
+            Ok(_) => return,
+            Err(now) => seen = now,
+        }
+    }
 }
