@@ -14,7 +14,9 @@ pub use polyproc_shm::{
     Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SegmentName,
     SharedMemory, ShmError, Stats, gc,
 };
-pub use polyproc_sync::{AcquireError, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits};
+pub use polyproc_sync::{
+    AcquireError, Event, Lock, LockError, LockGuard, OwnerDied, Permit, Semaphore, TooManyPermits,
+};
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{
     Array, ArrayGuard, ChunkGuard, Chunks, ClaimError, CutError, Integer, Item, Logic, Plain, PyList, PyListError,
