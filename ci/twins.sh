@@ -89,11 +89,12 @@ gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs
 ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
 copies=crates/values/src/raw/copies.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
-claim=crates/values/src/raw/claim.rs
+claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
 in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
 in_semaphore() { expect "$1" twin "$2" "$3" polyproc-sync loom_semaphore "$4"; } # likewise
+in_event() { expect "$1" twin "$2" "$3" polyproc-sync loom_event "$4"; } # likewise
 in_ring() { expect "$1" twin "$2" "$3" polyproc-queue loom_ring "$4"; } # likewise
 in_claims() { expect "$1" twin "$2" "$3" polyproc-values loom_claim "$4"; } # likewise
 in_values() { expect "$1" twin "$2" "$3" polyproc-values loom_value "$4"; } # likewise
@@ -179,6 +180,14 @@ in_semaphore 'semaphore: full at a glance' $semaphore \
     's/\} else if self\.is_full\(dead\) \{/} else {/' there_was_always_room
 in_semaphore 'semaphore: a move that has not ended is not counted' $semaphore \
     '/fn in_cells/,/^    \}/{/self\.finish_move\(word\);/d}' a_release_too_many_meets_a_move
+
+# The event: E1, S1, S2.
+in_event 'event: a set of a set event is a load' $event \
+    's/while seen \& \(ASLEEP \| OWED\) == 0 \{/if seen \& SET != 0 { return; } &/' a_set_of_a_set_event_meets_a_clear
+in_event 'event: a waiter sleeps although the epoch has ended' $event \
+    's/ \| epoch << TURN_SHIFT//' two_pulses_and_a_set
+in_event 'event: a wait without Acquire' $event \
+    's/load\(Acquire\) \& SET != 0/load(Relaxed) \& SET != 0/' a_waiter_sees_what_came_before_the_set
 
 # The slotring: S1, S2, S4, S5, Q1.
 in_ring 'ring: a producer moves on a lap too far' $ring \

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod event;
+#[cfg(not(polyproc_loom))]
 #[doc(hidden)]
 pub mod kept;
 #[cfg(not(polyproc_loom))]
@@ -15,6 +17,8 @@ pub mod rlock;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
 
+#[cfg(not(polyproc_loom))]
+pub use event::Event;
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
 #[cfg(not(polyproc_loom))]

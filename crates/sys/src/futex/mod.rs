@@ -7,6 +7,10 @@
 mod linux;
 #[cfg(polyproc_loom)]
 mod model;
+#[cfg(not(polyproc_loom))]
+mod wide;
+#[cfg(polyproc_loom)]
+mod wide_model;
 
 #[cfg(not(polyproc_loom))]
 pub(crate) use linux::tick_from_environment;
@@ -14,6 +18,10 @@ pub(crate) use linux::tick_from_environment;
 pub use linux::{Futex, set_tick, tick, wait, wake};
 #[cfg(polyproc_loom)]
 pub use model::{Futex, tick};
+#[cfg(not(polyproc_loom))]
+pub use wide::WideFutex;
+#[cfg(polyproc_loom)]
+pub use wide_model::WideFutex;
 
 /// Why a sleep ended.
 ///

@@ -55,3 +55,44 @@ impl Drop for Announced {
         }
     }
 }
+
+/// While it lives, the kernel knows that this thread owes a wake-up on a word ([`announce_briefly`]).
+#[derive(Debug)]
+#[must_use = "the announcement ends when this is dropped"]
+pub struct Briefly {
+    /// The thread's head, and what its pending slot named before.
+    before: Option<(Thread, Node)>,
+}
+
+/// As [`announce`], for a few instructions that announce nothing else, and async-signal-safe.
+///
+/// What the pending slot named before, a lock that the thread holds for instance, is not named meanwhile: if the thread dies
+/// now, whoever waits for that finds out by itself (at its tick). Where libc has registered no robust list for a
+/// thread (musl, a raw `clone`) nothing is announced until the thread has used [`announce`] or a lock.
+///
+/// ```
+/// use polyproc_sys::{atomic::AtomicU32, robust};
+/// let gate = AtomicU32::new(0);
+/// let announced = robust::announce_briefly(&gate);
+/// // … change the state that sleepers wait for, wake them …
+/// drop(announced);
+/// # assert_eq!(gate.load(polyproc_sys::atomic::Ordering::Relaxed), 0);
+/// ```
+#[inline]
+pub fn announce_briefly(word: *const AtomicU32) -> Briefly {
+    let before = Thread::not_entered().map(|thread| {
+        let before = thread.pending();
+        thread.set_pending(node_of(word.cast()));
+        (thread, before)
+    });
+    Briefly { before }
+}
+
+impl Drop for Briefly {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some((thread, before)) = self.before {
+            thread.set_pending(before);
+        }
+    }
+}

@@ -111,6 +111,18 @@ impl Thread {
         })
     }
 
+    /// The calling thread without its id, if it has a head. It changes no more than the thread's own word for that, and takes
+    /// no lock: it may be called in an asynchronous signal handler.
+    #[inline]
+    pub(super) fn not_entered() -> Option<Self> {
+        STATE.with(|s| {
+            let head = s.head.get();
+            let head = if head.is_null() { registered_head() } else { head };
+            s.head.set(head);
+            (!head.is_null()).then_some(Self { tid: 0, head, _local: PhantomData })
+        })
+    }
+
     /// The thread's id, `gettid`.
     ///
     /// ```
@@ -441,17 +453,12 @@ fn enter_thread(s: &State) -> Thread {
     // SAFETY: the call takes nothing and cannot fail.
     let tid = unsafe { libc::syscall(libc::SYS_gettid) };
     let tid = u32::try_from(tid).expect("thread ids are positive and below 2^22");
-    let mut head: *mut Head = core::ptr::null_mut();
-    let mut size = 0_usize;
-    // SAFETY: both pointers are to variables of this frame; 0 is the calling thread.
-    let r = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut size) };
-    let offset = -(NODE as c_long);
-    // SAFETY: a head that the kernel names is alive as long as the thread.
-    if r != 0 || head.is_null() || unsafe { (*head).futex_offset } != offset {
+    let mut head = registered_head();
+    if head.is_null() {
         // A thread without a head (a raw clone), or a libc with another layout: the thread gets a head of our own.
         head = Box::leak(Box::new(Head {
             next: core::ptr::null_mut(),
-            futex_offset: offset,
+            futex_offset: OFFSET,
             pending: core::ptr::null_mut(),
         }));
         // SAFETY: `head` is valid and never freed; an empty list points to itself.
@@ -469,6 +476,21 @@ fn enter_thread(s: &State) -> Thread {
     thread
 }
 
+/// What the kernel adds to a node's address to find its word.
+const OFFSET: c_long = -(NODE as c_long);
+
+/// The head that the kernel knows of this thread, null if there is none or it has another layout. Async-signal-safe.
+#[cold]
+fn registered_head() -> *mut Head {
+    let mut head: *mut Head = core::ptr::null_mut();
+    let mut size = 0_usize;
+    // SAFETY: both pointers are to variables of this frame; 0 is the calling thread.
+    let r = unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut size) };
+    // SAFETY: a head that the kernel names is alive as long as the thread.
+    let fits = r == 0 && !head.is_null() && unsafe { (*head).futex_offset } == OFFSET;
+    if fits { head } else { core::ptr::null_mut() }
+}
+
 /// What a process needs once: the fork handler, the registration for barriers, the tick.
 pub(super) fn enter_process() {
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -482,8 +504,10 @@ pub(super) fn enter_process() {
 /// The forked child owns nothing of what its parent's thread owned.
 pub(super) fn reset_after_fork() {
     STATE.with(|s| {
-        if s.tid.replace(0) != 0 {
-            Thread { tid: 0, head: s.head.get(), _local: PhantomData }.done();
+        s.tid.set(0);
+        let head = s.head.replace(core::ptr::null_mut());
+        if !head.is_null() {
+            Thread { tid: 0, head, _local: PhantomData }.done();
         }
     });
 }

@@ -33,7 +33,7 @@ mod linux;
 mod model;
 
 #[cfg(not(polyproc_loom))]
-pub use announced::{Announced, announce};
+pub use announced::{Announced, Briefly, announce, announce_briefly};
 #[cfg(not(polyproc_loom))]
 pub use fork::{forks, generation, on_fork, watch_forks};
 #[cfg(not(polyproc_loom))]
@@ -41,7 +41,7 @@ pub use life::{end_life, has_room_for_life, keep_for_life};
 #[cfg(not(polyproc_loom))]
 pub use linux::Thread;
 #[cfg(polyproc_loom)]
-pub use model::{Announced, Thread, announce};
+pub use model::{Announced, Briefly, Thread, announce, announce_briefly};
 
 /// The bits of a word that name its owner: the owner's thread id, 0 if there is none.
 pub const TID: u32 = 0x3fff_ffff;

@@ -76,3 +76,12 @@ pub struct Announced;
 pub fn announce(_: *const AtomicU32) -> Announced {
     Announced
 }
+
+/// Nothing.
+#[derive(Debug)]
+pub struct Briefly;
+
+/// Nothing.
+pub fn announce_briefly(_: *const AtomicU32) -> Briefly {
+    Briefly
+}
