@@ -15,6 +15,8 @@ pub enum Rule {
     Nanos(f64),
     /// At least so many elements a second, whatever the rival does.
     PerSecond(f64),
+    /// At most so many nanoseconds more than the rival.
+    Over(f64),
     /// At least that value: of what is neither time nor rate.
     Least(f64),
 }
@@ -89,7 +91,7 @@ macro_rules! bars {
 
 /// All bars.
 pub const BARS: &[Bar] = {
-    use Rule::{Least, Nanos, PerSecond, Rate, Time};
+    use Rule::{Least, Nanos, Over, PerSecond, Rate, Time};
     use Unit::{Micros, MillionsPerSecond as Mps, Millis, Ratio};
     const NS: Unit = Unit::Nanos;
     bars![
@@ -129,6 +131,16 @@ pub const BARS: &[Bar] = {
             "lock evenness/by 4, work between": "polyproc, processes", "parking_lot, threads";
         "Lock, from its holder's death to the next", "at most 1 ms", Nanos(1e6), Micros,
             "lock/from the holder's death to the next": "polyproc", "glibc robust";
+        "RLock, uncontended", "at most 1.3x Lock", Time(1.3), NS,
+            "sync/lock that may be taken again": "polyproc RLock", "polyproc Lock";
+        "Semaphore, counted, acquire + release", "never slower than sem_t", Time(1.0), NS,
+            "semaphore/uncontended": "polyproc, counted", "sem_t shared";
+        "Semaphore, owned, acquire + drop", "at most 1.3x sem_t", Time(1.3), NS,
+            "semaphore/uncontended": "polyproc, owned", "sem_t shared";
+        "Event that is set, wait", "at most 3 ns over a load", Over(3.0), NS,
+            "sync/event that is set": "polyproc wait", "floor: a load";
+        "Event, wake-up", "at most 1.3x of a bare futex", Time(1.3), Micros,
+            "sync/wake-up of a process that sleeps": "polyproc Event", "floor: futex";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,
@@ -202,12 +214,13 @@ impl Bar {
         let together = both.filter(one_run);
         let ratio = together.map(|(ours, rival)| match self.rule {
             Rule::Rate(_) | Rule::PerSecond(_) => (ours.elements * rival.median) / (rival.elements * ours.median),
-            Rule::Time(_) | Rule::Nanos(_) | Rule::Least(_) => ours.median / rival.median,
+            Rule::Time(_) | Rule::Nanos(_) | Rule::Over(_) | Rule::Least(_) => ours.median / rival.median,
         });
         let holds = match self.rule {
             Rule::Time(most) => ratio.map(|r| r <= most),
             Rule::Rate(least) => ratio.map(|r| r >= least),
             Rule::Nanos(most) => ours.map(|f| f.median <= most),
+            Rule::Over(most) => together.map(|(ours, rival)| ours.median <= rival.median + most),
             Rule::PerSecond(least) => ours.map(|f| per_second(f) >= least),
             Rule::Least(least) => ours.map(|f| f.median >= least),
         };

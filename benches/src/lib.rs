@@ -14,6 +14,7 @@ pub mod results;
 pub mod rounds;
 pub mod semaphore;
 pub mod shm;
+pub mod wake;
 
 /// The first line of a bench's `main`: children of all kinds do their work here and do not return.
 pub fn begin() {

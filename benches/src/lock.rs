@@ -10,7 +10,7 @@ use polyproc::parts::sys::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use polyproc::parts::sys::deadline::now_ns;
-use polyproc::{Deadline, Lock};
+use polyproc::{Deadline, Lock, RLock};
 use raw_sync::locks::{LockImpl, LockInit, Mutex};
 
 /// A lock to be measured: one lock, one call, one unlock.
@@ -38,6 +38,22 @@ impl Exclusive for CasStore {
 }
 
 impl Exclusive for Lock {
+    #[inline]
+    fn exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _guard = self.lock();
+        f()
+    }
+}
+
+impl Exclusive for RLock {
+    #[inline]
+    fn exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _guard = self.lock();
+        f()
+    }
+}
+
+impl Exclusive for parking_lot::ReentrantMutex<()> {
     #[inline]
     fn exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
         let _guard = self.lock();

@@ -262,13 +262,13 @@ fn read_number(pipe: &mut impl Read) -> u64 {
 }
 
 /// The floor of waking somebody: a store and a system call.
-fn say(word: &AtomicU32, n: u32) {
+pub(crate) fn say(word: &AtomicU32, n: u32) {
     word.store(n, Release);
     futex::wake(word, 1);
 }
 
 /// The floor of sleeping: no look before the system call.
-fn hear(word: &AtomicU32, n: u32) {
+pub(crate) fn hear(word: &AtomicU32, n: u32) {
     loop {
         let _ = futex::wait(word, n.wrapping_sub(1), Deadline::NEVER);
         if word.load(Acquire) == n {
@@ -277,11 +277,11 @@ fn hear(word: &AtomicU32, n: u32) {
     }
 }
 
-fn spin(word: &AtomicU32, n: u32) {
+pub(crate) fn spin(word: &AtomicU32, n: u32) {
     until(|| (word.load(Acquire) == n).then_some(()));
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "trips are counted modulo 2^32")]
-fn low(n: u64) -> u32 {
+pub(crate) fn low(n: u64) -> u32 {
     n as u32
 }

@@ -276,19 +276,26 @@ impl RawLock {
             // SAFETY: the holder announced it when it took the lock.
             unsafe { me.recall(&raw const lock.word) };
         }
-        let free = if unrepaired { DIED } else { 0 };
-        if lock.wait.load(Relaxed) & (COUNT | FENCED) == 0 {
-            lock.release(free); // SYNC(L1)
-            asym::light(); // SYNC(L2)
-            if lock.wait.load(Relaxed) & (COUNT | FENCED) == 0 {
-                me.done();
-                return;
-            }
-            lock.wake_one(false);
-        } else {
-            lock.release_counted(free);
+        if unrepaired || !lock.try_unlock_announced(me) {
+            lock.release_counted(if unrepaired { DIED } else { 0 });
+            me.done();
+        }
+    }
+
+    /// [`RawLock::unlock`] of the lock that was announced last, unless somebody is counted, or was lately: then `false`, and
+    /// nothing is done.
+    #[inline(always)] // as the handle's `lock`
+    pub(super) fn try_unlock_announced(&self, me: Thread) -> bool {
+        if self.wait.load(Relaxed) & (COUNT | FENCED) != 0 {
+            return false;
+        }
+        self.release(0); // SYNC(L1)
+        asym::light(); // SYNC(L2)
+        if self.wait.load(Relaxed) & (COUNT | FENCED) != 0 {
+            self.wake_one(false);
         }
         me.done();
+        true
     }
 
     /// I3: a waiter that was counted before this thread took the lock may have set its mark on an earlier holder's word.

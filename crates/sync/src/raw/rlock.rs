@@ -154,8 +154,14 @@ impl RawRLock {
         // SAFETY: the caller's duty is the same.
         match unsafe { RawLock::lock_as(me, &raw const lock.lock, deadline) } {
             Ok(how) => {
-                lock.depth.store(if how.recovered { 1 | RECOVERED } else { 1 }, Relaxed); // D1
-                lock.home.store(this.addr() as u64, Relaxed);
+                let (depth, home) = (if how.recovered { 1 | RECOVERED } else { 1 }, this.addr() as u64);
+                // D1. Mostly it is as the last holder left it, and a load costs less than a store before the next CAS.
+                if lock.depth.load(Relaxed) != depth {
+                    lock.depth.store(depth, Relaxed);
+                }
+                if lock.home.load(Relaxed) != home {
+                    lock.home.store(home, Relaxed);
+                }
                 Ok(how)
             }
             Err(RawNotLocked::Mine) => lock.deeper(), // by another address
@@ -213,6 +219,18 @@ impl RawRLock {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         let depth = lock.depth.load(Relaxed);
+        if depth != 1 || !me.announces(word_of(this)) || !lock.lock.try_unlock_announced(me) {
+            // SAFETY: the caller's duty is the same.
+            unsafe { Self::unlock_level(me, this, depth) };
+        }
+    }
+
+    /// Gives up one level of several, or a lock that is wanted, that is unrepaired, or that is in this thread's list, perhaps
+    /// by another address.
+    #[inline(never)]
+    unsafe fn unlock_level(me: Thread, this: *const Self, depth: u32) {
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
         if depth & LEVELS > 1 {
             lock.depth.store(depth - 1, Relaxed);
             return;

@@ -200,12 +200,14 @@ impl Thread {
             return false;
         }
         STATE.with(|s| {
-            let is_owned = !s.gate.replace(false) && !pending.is_null();
+            let is_owned = !s.gate.get() && !pending.is_null();
             // Here, and not when a word goes into the list: a guard that is dropped out of order, and a wake-up, put one there.
             let owned = s.count.get() - s.lives.get() + usize::from(is_owned);
             assert!(owned < most, "one thread holds more than {MOST} locks at once");
             if is_owned {
                 self.link(s, pending);
+            } else {
+                s.gate.set(false);
             }
         });
         self.set_pending(node);
@@ -323,6 +325,7 @@ impl Thread {
     }
 
     /// Moves the pending word, which this thread owns, into the list. A gate is owned by nobody and is only forgotten.
+    #[inline(never)]
     pub(super) fn spill(self) {
         STATE.with(|s| {
             if !s.gate.replace(false) {
@@ -331,15 +334,13 @@ impl Thread {
         });
     }
 
-    #[inline]
+    #[inline(always)] // in the way of every second lock
     pub(super) fn link(self, s: &State, node: Node) {
         let count = s.count.get();
-        if count > 0 && s.linked[..count].iter().any(|n| n.get() == node) {
-            return;
-        }
         assert!(count < ROOM, "one thread holds more than {MOST} locks at once");
         let first = read_node(self.head_node());
         let last = if count > 0 { s.linked[count - 1].get() } else { self.head_node() };
+        debug_assert!(!s.linked[..count].iter().any(|n| n.get() == node), "no word is linked twice");
         let foreign = first != last && !self.is_ours(s, first);
         s.linked[count].set(node);
         if s.foreign[count].get() != foreign {
@@ -366,7 +367,10 @@ impl Thread {
             // The common case: the last one that was linked is the first of the list, and behind it is the one before (R2).
             let next = if last > 0 { s.linked[last - 1].get() } else { self.head_node() };
             write_node(self.head_node(), next);
-            s.set_count(last);
+            s.count.set(last);
+            if s.full.get() {
+                s.set_count(last);
+            }
             return;
         }
         self.unlink_from_among(s, node);
