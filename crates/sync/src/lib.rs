@@ -15,6 +15,10 @@ pub mod raw;
 #[cfg(not(polyproc_loom))]
 pub mod rlock;
 #[cfg(not(polyproc_loom))]
+pub mod rwlock;
+#[cfg(not(polyproc_loom))]
+pub mod rwlock_guard;
+#[cfg(not(polyproc_loom))]
 pub mod semaphore;
 
 #[cfg(not(polyproc_loom))]
@@ -29,5 +33,9 @@ pub use polyproc_shm::{Name, Place, SegmentError, ShmError};
 pub use polyproc_sys::Deadline;
 #[cfg(not(polyproc_loom))]
 pub use rlock::{RLock, RLockGuard};
+#[cfg(not(polyproc_loom))]
+pub use rwlock::RwLock;
+#[cfg(not(polyproc_loom))]
+pub use rwlock_guard::{ReadGuard, WriteGuard, WriterDied};
 #[cfg(not(polyproc_loom))]
 pub use semaphore::{AcquireError, Semaphore, TooManyPermits};

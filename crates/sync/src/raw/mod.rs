@@ -4,7 +4,9 @@ mod cell;
 pub mod event;
 pub mod gate;
 pub mod lock;
+mod readers;
 pub mod rlock;
+pub mod rwlock;
 pub mod semaphore;
 mod waiters;
 
@@ -12,4 +14,5 @@ pub use event::RawEvent;
 pub use gate::RawGate;
 pub use lock::RawLock;
 pub use rlock::RawRLock;
+pub use rwlock::RawRwLock;
 pub use semaphore::RawSemaphore;
