@@ -129,6 +129,8 @@ pub const BARS: &[Bar] = {
             "lock evenness/by 4, work between": "polyproc, processes", "parking_lot, threads";
         "Lock, from its holder's death to the next", "at most 1 ms", Nanos(1e6), Micros,
             "lock/from the holder's death to the next": "polyproc", "glibc robust";
+        "RwLock, readers of 2 processes", "at least 1.8x of those of one", Rate(1.8), Mps,
+            "rwlock/readers at the same time": "polyproc, 2 processes", "polyproc, 1 process";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,
