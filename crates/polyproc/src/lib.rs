@@ -18,7 +18,7 @@ pub use polyproc_shm::{
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{
     AcquireError, Event, Lock, LockError, LockGuard, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock,
-    Semaphore, TooManyPermits, WriteGuard, WriterDied,
+    Semaphore, TooManyPermits, WriteGuard,
 };
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{

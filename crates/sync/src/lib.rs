@@ -36,6 +36,6 @@ pub use rlock::{RLock, RLockGuard};
 #[cfg(not(polyproc_loom))]
 pub use rwlock::RwLock;
 #[cfg(not(polyproc_loom))]
-pub use rwlock_guard::{ReadGuard, WriteGuard, WriterDied};
+pub use rwlock_guard::{ReadGuard, WriteGuard};
 #[cfg(not(polyproc_loom))]
 pub use semaphore::{AcquireError, Semaphore, TooManyPermits};

@@ -77,8 +77,8 @@ pub enum LockError {
     TooDeep,
 }
 
-/// What [`Lock::lock_checked`] and [`RLock::lock_checked`](crate::RLock::lock_checked) return if the previous holder died:
-/// the lock is held all the same, by the guard `G`.
+/// What [`Lock::lock_checked`], and the same of [`RLock`](crate::RLock) and [`RwLock`](crate::RwLock), return if the previous
+/// holder died, or a writer: the lock is held all the same, by the guard `G`.
 ///
 /// ```
 /// use polyproc_sync::Lock;

@@ -1,11 +1,11 @@
 //! The handle of a lock with readers and writers; its guards: [`rwlock_guard`](crate::rwlock_guard), its bytes: [`RawRwLock`].
 
 use crate::kept;
-use crate::lock::LockError;
+use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRwLock;
 use crate::raw::lock::NotLocked;
 use crate::raw::rwlock::Who;
-use crate::rwlock_guard::{ReadGuard, WriteGuard, WriterDied};
+use crate::rwlock_guard::{ReadGuard, WriteGuard};
 use core::mem::ManuallyDrop;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, SegmentError, ShmError, message};
@@ -205,7 +205,7 @@ impl RwLock {
     /// As [`RwLock::read`], for those who cannot use what a dead writer may have left half changed.
     ///
     /// # Errors
-    /// [`WriterDied`]: the lock is read-locked, and a writer died and nobody has repaired since.
+    /// [`OwnerDied`]: the lock is read-locked, and a writer died and nobody has repaired since.
     ///
     /// # Panics
     /// As [`RwLock::read`].
@@ -216,9 +216,9 @@ impl RwLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn read_checked(&self) -> Result<ReadGuard<'_>, WriterDied<ReadGuard<'_>>> {
+    pub fn read_checked(&self) -> Result<ReadGuard<'_>, OwnerDied<ReadGuard<'_>>> {
         let guard = self.read();
-        if guard.recovered() { Err(WriterDied(guard)) } else { Ok(guard) }
+        if guard.recovered() { Err(OwnerDied(guard)) } else { Ok(guard) }
     }
 
     /// Takes the lock to write; sleeps until nobody else reads or writes.
@@ -290,10 +290,10 @@ impl RwLock {
     }
 
     /// As [`RwLock::write`], for those who must repair what a dead writer left: tells them by `Err`, and tells whoever comes
-    /// next again until somebody calls [`WriterDied::make_consistent`] or takes it as it is by [`RwLock::write`].
+    /// next again until somebody calls [`OwnerDied::make_consistent`] or takes it as it is by [`RwLock::write`].
     ///
     /// # Errors
-    /// [`WriterDied`]: the lock is held, and a writer died and nobody has repaired since.
+    /// [`OwnerDied`]: the lock is held, and a writer died and nobody has repaired since.
     ///
     /// # Panics
     /// As [`RwLock::write`].
@@ -304,9 +304,9 @@ impl RwLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn write_checked(&self) -> Result<WriteGuard<'_>, WriterDied<WriteGuard<'_>>> {
+    pub fn write_checked(&self) -> Result<WriteGuard<'_>, OwnerDied<WriteGuard<'_>>> {
         let guard = self.write();
-        if guard.recovered() { Err(WriterDied::unrepaired(guard)) } else { Ok(guard) }
+        if guard.recovered() { Err(OwnerDied::unrepaired(guard)) } else { Ok(guard) }
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! The guards of a [`RwLock`].
 
+use crate::lock::OwnerDied;
 use crate::raw::RawRwLock;
 use crate::raw::rwlock::Reading;
 use crate::rwlock::RwLock;
@@ -43,24 +44,6 @@ pub struct WriteGuard<'a> {
     unrepaired: Cell<bool>,
 }
 
-/// What [`RwLock::read_checked`] and [`RwLock::write_checked`] return if a writer died: the lock is held all the same, by the
-/// guard `G`.
-///
-/// ```
-/// use polyproc_sync::RwLock;
-/// let lock = RwLock::new()?;
-/// match lock.write_checked() {
-///     Ok(guard) => assert!(!guard.recovered()),
-///     Err(died) => {
-///         // … look at what the lock protects, repair it …
-///         died.make_consistent();
-///     }
-/// }
-/// # Ok::<(), polyproc_sync::ShmError>(())
-/// ```
-#[must_use = "the lock is held until this is dropped"]
-pub struct WriterDied<G>(pub(crate) G);
-
 impl<'a> ReadGuard<'a> {
     #[inline]
     pub(crate) fn new(lock: &'a RwLock, reading: Reading) -> Self {
@@ -96,7 +79,7 @@ impl<'a> WriteGuard<'a> {
     }
 }
 
-impl<'a> WriterDied<WriteGuard<'a>> {
+impl<'a> OwnerDied<WriteGuard<'a>> {
     pub(crate) fn unrepaired(guard: WriteGuard<'a>) -> Self {
         guard.unrepaired.set(true);
         Self(guard)
@@ -118,7 +101,7 @@ impl<'a> WriterDied<WriteGuard<'a>> {
     }
 }
 
-impl<'a> WriterDied<ReadGuard<'a>> {
+impl<'a> OwnerDied<ReadGuard<'a>> {
     /// The guard, for a reader who can tell by himself what is whole.
     ///
     /// ```
@@ -163,11 +146,5 @@ impl core::fmt::Debug for ReadGuard<'_> {
 impl core::fmt::Debug for WriteGuard<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("WriteGuard").field("recovered", &self.recovered).finish_non_exhaustive()
-    }
-}
-
-impl<G> core::fmt::Debug for WriterDied<G> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("WriterDied(..)")
     }
 }
