@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod deadlock;
+#[cfg(not(polyproc_loom))]
 pub mod event;
 #[cfg(not(polyproc_loom))]
 #[doc(hidden)]

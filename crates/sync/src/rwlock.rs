@@ -1,5 +1,6 @@
 //! The handle of a lock with readers and writers; its guards: [`rwlock_guard`](crate::rwlock_guard), its bytes: [`RawRwLock`].
 
+use crate::deadlock::{self, Watcher};
 use crate::kept;
 use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRwLock;
@@ -36,6 +37,9 @@ use std::sync::Arc;
 /// read lock since, or if a reader was killed between the writer's look and his sleep. A stopped reader or writer keeps
 /// the lock. A forked child that inherits a guard does not have the lock: dropping that guard does nothing. A thread that
 /// ends with a guard that it has forgotten gives the lock up, a writer as if he had been killed.
+///
+/// # Deadlocks
+/// As of [`Lock`](crate::Lock#deadlocks): a writer waits for each of the readers.
 ///
 /// # Limits
 /// 120 readers at the same time; further ones read one at a time, as do threads for whom the family has no room (it has for
@@ -147,7 +151,7 @@ impl RwLock {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> ReadGuard<'_> {
-        match self.read_deadline(Deadline::NEVER) {
+        match self.acquire_to_read(Deadline::NEVER, false) {
             Ok(guard) => guard,
             Err(e) => panic!("{e}"),
         }
@@ -170,7 +174,8 @@ impl RwLock {
     /// Takes a read lock; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread writes.
+    /// [`LockError::TimedOut`]; [`LockError::Mine`] at once if this thread writes; [`LockError::Deadlock`] after 100 ms, if this
+    /// thread and others wait for each other.
     ///
     /// # Examples
     /// ```
@@ -196,9 +201,15 @@ impl RwLock {
     /// ```
     #[inline]
     pub fn read_deadline(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
+        self.acquire_to_read(deadline, true)
+    }
+
+    #[inline]
+    fn acquire_to_read(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<ReadGuard<'_>, LockError> {
         let me = self.object.family().participant().ok().map(Participant::to_word);
+        let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        let reading = unsafe { RawRwLock::read(self.raw, me, self.who(), deadline) };
+        let reading = unsafe { RawRwLock::read_watched(self.raw, me, self.who(), deadline, watch) };
         reading.map(|reading| ReadGuard::new(self, reading)).map_err(error)
     }
 
@@ -235,7 +246,7 @@ impl RwLock {
     /// ```
     #[track_caller]
     pub fn write(&self) -> WriteGuard<'_> {
-        match self.write_deadline(Deadline::NEVER) {
+        match self.acquire_to_write(Deadline::NEVER, false) {
             Ok(guard) => guard,
             Err(e) => panic!("{e}"),
         }
@@ -257,7 +268,8 @@ impl RwLock {
     /// Takes the lock to write; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread reads or writes.
+    /// [`LockError::TimedOut`]; [`LockError::Mine`] at once if this thread reads or writes; [`LockError::Deadlock`] after 100
+    /// ms, if this thread and others wait for each other.
     ///
     /// # Examples
     /// ```
@@ -284,8 +296,13 @@ impl RwLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     pub fn write_deadline(&self, deadline: Deadline) -> Result<WriteGuard<'_>, LockError> {
+        self.acquire_to_write(deadline, true)
+    }
+
+    fn acquire_to_write(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<WriteGuard<'_>, LockError> {
+        let watch = |awaited| Watcher::of_writer(&self.object, awaited, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        let how = unsafe { RawRwLock::write(self.raw, self.who(), deadline) };
+        let how = unsafe { RawRwLock::write_watched(self.raw, self.who(), deadline, watch) };
         how.map(|how| WriteGuard::new(self, how.recovered)).map_err(error)
     }
 
@@ -334,6 +351,7 @@ fn error(e: NotLocked) -> LockError {
     match e {
         NotLocked::TimedOut => LockError::TimedOut,
         NotLocked::Mine => LockError::Mine,
+        NotLocked::GivenUp => LockError::Deadlock { chain: deadlock::found() },
     }
 }
 
@@ -356,10 +374,10 @@ fn raw(object: &Object) -> &'static RawRwLock {
 impl core::fmt::Debug for RwLock {
     /// The writer's thread id, and how many threads read; nothing is taken for that.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("RwLock")
-            .field("writer", &self.raw.writer())
-            .field("readers", &self.raw.readers(self.who()))
-            .finish_non_exhaustive()
+        let mut f = f.debug_struct("RwLock");
+        f.field("writer", &self.raw.writer()).field("readers", &self.raw.readers(self.who()));
+        deadlock::show(&self.object, &mut f);
+        f.finish_non_exhaustive()
     }
 }
 

@@ -94,9 +94,14 @@ impl<const LINES: usize> Readers<LINES> {
         })
     }
 
+    /// The owners of all cells that have one.
+    pub(super) fn owners(&self) -> impl Iterator<Item = u32> {
+        self.all().map(|cell| cell.load(Acquire)).filter(|&seen| seen != 0).map(owner)
+    }
+
     /// How many cells have an owner of whom `who` says `what`.
     pub(super) fn count(&self, who: &impl Fn(u32) -> Who, what: impl Fn(Who) -> bool) -> usize {
-        self.all().map(|cell| cell.load(Acquire)).filter(|&seen| seen != 0 && what(who(owner(seen)))).count()
+        self.owners().filter(|&owner| what(who(owner))).count()
     }
 }
 

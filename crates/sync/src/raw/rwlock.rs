@@ -65,23 +65,22 @@
 //! entering behind a writer, between giving up `writer` and announcing the gate.
 
 use super::gate::{RawGate, Side};
-use super::lock::{Locked, NotLocked, RawLock};
+use super::lock::{Locked, NotLocked, RawLock, Watch};
 pub use super::readers::Who;
 use super::readers::{Readers, depth, first, is_free, owner};
+use super::reading::ALONE;
+pub use super::reading::{Awaited, Reading};
 use polyproc_sys::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed, Release, SeqCst},
 };
-use polyproc_sys::robust::Announced;
+use polyproc_sys::robust::Thread;
 use polyproc_sys::spin::Spin;
-use polyproc_sys::{Deadline, asym};
+use polyproc_sys::{Deadline, asym, futex};
 
 const WANTED: u32 = 1;
 const WRITING: u32 = 1 << 1;
 const DIRTY: u32 = 1 << 2;
-
-/// In place of a cell: the reader holds `writer`.
-const ALONE: usize = usize::MAX;
 
 /// The bytes of a lock with readers and writers: 1024 of them, for 120 readers at the same time, of whom 15 have a cache line
 /// of their own; zeroed bytes are a free lock.
@@ -123,34 +122,6 @@ pub struct RawRwLock<const LINES: usize = 15> {
 const _: () = assert!(
     size_of::<RawRwLock>() == 1024 && core::mem::offset_of!(RawRwLock, writer) == 0 && align_of::<RawRwLock>() == 64
 );
-
-/// A read lock that this thread has: what to give it back with.
-///
-/// ```
-/// use polyproc_sync::raw::{RawRwLock, rwlock::Who};
-/// let lock = <RawRwLock>::new();
-/// // SAFETY: a lock of this frame.
-/// let reading = unsafe { RawRwLock::read(&raw const lock, Some(1), |_| Who::Other, polyproc_sys::Deadline::PAST) }.unwrap();
-/// assert!(!reading.recovered);
-/// # // SAFETY: as above.
-/// # unsafe { RawRwLock::unlock_read(&raw const lock, reading) };
-/// ```
-#[derive(Debug)]
-#[must_use = "the lock is read-locked until this is given to `unlock_read`, or the thread ends"]
-pub struct Reading {
-    /// A writer died, and nobody has repaired since: what the lock protects may be half changed.
-    pub recovered: bool,
-    at: usize,
-    /// W5. Dropped behind the ring.
-    _announced: Option<Announced>,
-}
-
-impl Reading {
-    #[inline]
-    fn new(at: usize, state: u32, announced: Option<Announced>) -> Self {
-        Self { recovered: state & DIRTY != 0, at, _announced: announced }
-    }
-}
 
 impl<const LINES: usize> RawRwLock<LINES> {
     /// A free lock.
@@ -208,6 +179,12 @@ impl<const LINES: usize> RawRwLock<LINES> {
         self.readers.count(&who, |who| who != Who::Dead) + usize::from(alone)
     }
 
+    /// The readers' numbers, the dead ones' too.
+    #[cfg(not(polyproc_loom))] // models have no deadlocks
+    pub(crate) fn reader_words(&self) -> impl Iterator<Item = u32> {
+        self.readers.owners()
+    }
+
     /// Takes a read lock for `me`, sleeping until `deadline` at most.
     ///
     /// A thread that has one already gets another one, whatever writers want.
@@ -232,19 +209,36 @@ impl<const LINES: usize> RawRwLock<LINES> {
         who: impl Fn(u32) -> Who,
         deadline: Deadline,
     ) -> Result<Reading, NotLocked> {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::read_watched(this, me, who, deadline, || ()) }
+    }
+
+    /// [`RawRwLock::read`] with somebody who looks on if it takes long.
+    ///
+    /// # Safety
+    /// * As for [`RawRwLock::read`].
+    #[doc(hidden)]
+    #[inline]
+    pub unsafe fn read_watched<W: Watch>(
+        this: *const Self,
+        me: Option<u32>,
+        who: impl Fn(u32) -> Who,
+        deadline: Deadline,
+        watch: impl FnOnce() -> W,
+    ) -> Result<Reading, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         if let Some(me) = me {
             let announced = lock.gate.announce(); // W5
             let home = Readers::<LINES>::home(me);
             if let Some(state) = lock.try_enter(home, 0, me) {
-                return Ok(Reading::new(home, state, Some(announced)));
+                return Ok(Reading::new(home, state & DIRTY != 0, Some(announced)));
             }
             if let Some((at, state)) = lock.enter_elsewhere(me, &who)? {
-                return Ok(Reading::new(at, state, Some(announced)));
+                return Ok(Reading::new(at, state & DIRTY != 0, Some(announced)));
             }
         }
-        lock.read_behind(me, &who, deadline)
+        lock.read_behind(me, &who, deadline, watch)
     }
 
     /// Enters the cell `at`, which was `seen` to be free, unless a writer has or wants the lock; the state if it did.
@@ -298,18 +292,19 @@ impl<const LINES: usize> RawRwLock<LINES> {
 
     /// Waits for the writer, and enters before the next one can come.
     #[cold]
-    fn read_behind(
+    fn read_behind<W: Watch>(
         &self,
         me: Option<u32>,
         who: &impl Fn(u32) -> Who,
         deadline: Deadline,
+        watch: impl FnOnce() -> W,
     ) -> Result<Reading, NotLocked> {
         // SAFETY: mapped, and the bytes of a lock, by the duty of `read`'s caller.
-        match unsafe { RawLock::lock(&raw const self.writer, deadline) } {
+        match unsafe { RawLock::lock_watched(Thread::current(), &raw const self.writer, deadline, watch) } {
             Ok(_) => {}
             Err(NotLocked::Mine) if self.alone.load(Relaxed) != 0 => {
                 self.alone.fetch_add(1, Relaxed);
-                return Ok(Reading::new(ALONE, self.state.load(Relaxed), None));
+                return Ok(Reading::new(ALONE, self.state.load(Relaxed) & DIRTY != 0, None));
             }
             Err(e) => return Err(e),
         }
@@ -318,10 +313,10 @@ impl<const LINES: usize> RawRwLock<LINES> {
         if let Some(at) = me.and_then(|me| self.readers.take(me, who)) {
             // SAFETY: as above; locked by this thread.
             unsafe { RawLock::unlock(&raw const self.writer, false) };
-            return Ok(Reading::new(at, state, Some(self.gate.announce())));
+            return Ok(Reading::new(at, state & DIRTY != 0, Some(self.gate.announce())));
         }
         self.alone.store(1, Relaxed);
-        Ok(Reading::new(ALONE, state, None))
+        Ok(Reading::new(ALONE, state & DIRTY != 0, None))
     }
 
     /// The state without what a dead holder of `writer` left; to be called by the next one, who stores it.
@@ -374,6 +369,21 @@ impl<const LINES: usize> RawRwLock<LINES> {
     /// # Examples
     /// As of [`RawRwLock`].
     pub unsafe fn write(this: *const Self, who: impl Fn(u32) -> Who, deadline: Deadline) -> Result<Locked, NotLocked> {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::write_watched(this, who, deadline, |_| ()) }
+    }
+
+    /// [`RawRwLock::write`] with somebody who looks on if it takes long.
+    ///
+    /// # Safety
+    /// * As for [`RawRwLock::read`].
+    #[doc(hidden)]
+    pub unsafe fn write_watched<W: Watch>(
+        this: *const Self,
+        who: impl Fn(u32) -> Who,
+        deadline: Deadline,
+        watch: impl Fn(Awaited) -> W,
+    ) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         let writer = &raw const lock.writer;
@@ -385,14 +395,14 @@ impl<const LINES: usize> RawRwLock<LINES> {
                     return Err(NotLocked::Mine); // whoever holds `writer` may wait for this very thread
                 }
                 // SAFETY: as above.
-                unsafe { RawLock::lock(writer, deadline) }?;
+                unsafe { RawLock::lock_watched(Thread::current(), writer, deadline, || watch(Awaited::Holder)) }?;
             }
-            Err(NotLocked::Mine) => return Err(NotLocked::Mine),
+            Err(e) => return Err(e),
         }
         let state = lock.repaired();
         lock.state.swap(WANTED | state, SeqCst); // SYNC(X3)
         total_order();
-        let drained = lock.drain(&who, deadline);
+        let drained = lock.drain(&who, deadline, || watch(Awaited::Readers));
         if let Err(e) = drained {
             lock.state.store(state, Release);
             // SAFETY: as above; locked by this thread.
@@ -405,8 +415,13 @@ impl<const LINES: usize> RawRwLock<LINES> {
     }
 
     /// Waits until no living thread is in a cell (W4).
-    fn drain(&self, who: &impl Fn(u32) -> Who, deadline: Deadline) -> Result<(), NotLocked> {
-        let (mut at, mut mine) = (0, false);
+    fn drain<W: Watch>(
+        &self,
+        who: &impl Fn(u32) -> Who,
+        deadline: Deadline,
+        watch: impl FnOnce() -> W,
+    ) -> Result<(), NotLocked> {
+        let mut at = 0;
         let mut look = || {
             while at < Readers::<LINES>::COUNT {
                 let cell = self.readers.cell(at);
@@ -417,28 +432,39 @@ impl<const LINES: usize> RawRwLock<LINES> {
                 }
                 match who(owner(seen)) {
                     Who::Dead => drop(cell.compare_exchange(seen, 0, AcqRel, Relaxed)),
-                    Who::Other => return false,
-                    Who::Me => {
-                        mine = true;
-                        return true;
-                    }
+                    Who::Other => return None,
+                    Who::Me => return Some(Err(NotLocked::Mine)),
                 }
             }
-            true
+            Some(Ok(()))
         };
-        let mut done = look();
-        if !done && !deadline.is_past() {
-            let mut spin = Spin::new();
-            while !done && spin.again() {
-                done = look();
+        if let Some(done) = look() {
+            return done;
+        }
+        if deadline.is_past() {
+            return Err(NotLocked::TimedOut);
+        }
+        let mut spin = Spin::new();
+        while spin.again() {
+            if let Some(done) = look() {
+                return done;
             }
-            done = done || self.gate.wait(Side::Takers, deadline, &mut look, || {});
         }
-        match (done, mine) {
-            (true, false) => Ok(()),
-            (true, true) => Err(NotLocked::Mine),
-            (false, _) => Err(NotLocked::TimedOut),
-        }
+        let (mut watch, mut done, mut tick) = (watch(), None, Deadline::after(futex::tick()));
+        self.gate.wait(
+            Side::Takers,
+            deadline,
+            || {
+                done = look();
+                if done.is_none() && tick.is_past() {
+                    tick = Deadline::after(futex::tick());
+                    done = watch.tick().then_some(Err(NotLocked::GivenUp));
+                }
+                done.is_some()
+            },
+            || {},
+        );
+        done.unwrap_or(Err(NotLocked::TimedOut))
     }
 
     /// Gives the lock up after writing; `unrepaired` tells all that come next that a writer died.
