@@ -89,12 +89,13 @@ gate=crates/sync/src/raw/gate.rs lock=crates/sync/src/raw/lock.rs
 ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
 copies=crates/values/src/raw/copies.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
-claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs
+claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs rwlock=crates/sync/src/raw/rwlock.rs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
 in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
 in_semaphore() { expect "$1" twin "$2" "$3" polyproc-sync loom_semaphore "$4"; } # likewise
 in_event() { expect "$1" twin "$2" "$3" polyproc-sync loom_event "$4"; } # likewise
+in_rwlock() { expect "$1" twin "$2" "$3" polyproc-sync loom_rwlock "$4"; } # likewise
 in_ring() { expect "$1" twin "$2" "$3" polyproc-queue loom_ring "$4"; } # likewise
 in_claims() { expect "$1" twin "$2" "$3" polyproc-values loom_claim "$4"; } # likewise
 in_values() { expect "$1" twin "$2" "$3" polyproc-values loom_value "$4"; } # likewise
@@ -188,6 +189,19 @@ in_event 'event: a waiter sleeps although the epoch has ended' $event \
     's/ \| epoch << TURN_SHIFT//' two_pulses_and_a_set
 in_event 'event: a wait without Acquire' $event \
     's/load\(Acquire\) \& SET != 0/load(Relaxed) \& SET != 0/' a_waiter_sees_what_came_before_the_set
+
+# The lock with readers and writers: W2, W4, W5, X1, X3.
+in_rwlock 'rwlock: a reader does not order his cell and his look' $rwlock \
+    '/fn try_enter/,/^    \}/s/^ *total_order\(\);//' a_reader_and_a_writer
+in_rwlock 'rwlock: a writer does not order his wish and his look' $rwlock \
+    '/pub unsafe fn write/,/^    \}/s/^ *total_order\(\);//' a_reader_and_a_writer
+in_rwlock 'rwlock: a reader leaves without a ring' $rwlock \
+    '/fn leave/,/^    \}/s/^ *self\.gate\.ring.*//' a_reader_and_a_writer
+in_rwlock 'rwlock: a writer gives up without Release' $rwlock \
+    's/Release\); \/\/ SYNC\(X1\)/Relaxed);/' a_reader_and_a_writer
+in_rwlock 'rwlock: a reader without a cell gives the inner lock up' $rwlock \
+    's/^( *)self\.alone\.store\(1, Relaxed\);/&\n\1unsafe { RawLock::unlock(\&raw const self.writer, false) };/' \
+    a_reader_without_a_cell_keeps_a_writer_out
 
 # The slotring: S1, S2, S4, S5, Q1.
 in_ring 'ring: a producer moves on a lap too far' $ring \

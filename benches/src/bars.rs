@@ -141,6 +141,8 @@ pub const BARS: &[Bar] = {
             "sync/event that is set": "polyproc wait", "floor: a load";
         "Event, wake-up", "at most 1.3x of a bare futex", Time(1.3), Micros,
             "sync/wake-up of a process that sleeps": "polyproc Event", "floor: futex";
+        "RwLock, readers of 2 processes", "at least 1.8x of those of one", Rate(1.8), Mps,
+            "rwlock/readers at the same time": "polyproc, 2 processes", "polyproc, 1 process";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,

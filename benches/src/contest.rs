@@ -109,12 +109,12 @@ fn processors() -> usize {
 }
 
 /// A CPU for each worker, if there are enough of them; if not, the scheduler deals them out better.
-fn place(worker: usize, workers: usize) -> Option<Pinned> {
+pub(crate) fn place(worker: usize, workers: usize) -> Option<Pinned> {
     (workers <= processors()).then(|| pin(worker))
 }
 
 /// So many workers, as the words that they meet at count them.
-fn parties(workers: usize) -> u32 {
+pub(crate) fn parties(workers: usize) -> u32 {
     u32::try_from(workers).expect("few workers")
 }
 

@@ -12,6 +12,7 @@ pub mod pool;
 pub mod queue;
 pub mod results;
 pub mod rounds;
+pub mod rwlock;
 pub mod semaphore;
 pub mod shm;
 pub mod wake;

@@ -26,6 +26,7 @@ mod stats;
 mod sweep;
 mod threads;
 mod trim;
+mod waits;
 mod whole;
 
 pub use block::Block;
@@ -43,4 +44,5 @@ pub use object::Object;
 pub use shared::{MemoryBuilder, ReadOnlyMemory, SharedMemory};
 pub use stats::Stats;
 pub use sweep::Reclaimed;
+pub use waits::Wait;
 pub use whole::Whole;

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod deadlock;
+#[cfg(not(polyproc_loom))]
 pub mod event;
 #[cfg(not(polyproc_loom))]
 #[doc(hidden)]
@@ -14,6 +16,10 @@ pub mod pthread;
 pub mod raw;
 #[cfg(not(polyproc_loom))]
 pub mod rlock;
+#[cfg(not(polyproc_loom))]
+pub mod rwlock;
+#[cfg(not(polyproc_loom))]
+pub mod rwlock_guard;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
 
@@ -29,5 +35,9 @@ pub use polyproc_shm::{Name, Place, SegmentError, ShmError};
 pub use polyproc_sys::Deadline;
 #[cfg(not(polyproc_loom))]
 pub use rlock::{RLock, RLockGuard};
+#[cfg(not(polyproc_loom))]
+pub use rwlock::RwLock;
+#[cfg(not(polyproc_loom))]
+pub use rwlock_guard::{ReadGuard, WriteGuard};
 #[cfg(not(polyproc_loom))]
 pub use semaphore::{AcquireError, Semaphore, TooManyPermits};

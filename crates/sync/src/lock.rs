@@ -1,5 +1,6 @@
 //! The handle of a lock and its guard; the bytes are [`RawLock`].
 
+use crate::deadlock::{self, Chain, Watcher};
 use crate::kept;
 use crate::raw::RawLock;
 use crate::raw::lock::NotLocked;
@@ -29,6 +30,13 @@ use std::sync::Arc;
 /// See the [crate's page](crate#what-a-death-does): nobody ever waits for a dead holder. A forked child that inherits a
 /// guard does not hold the lock: dropping that guard does nothing. [`Lock::lock`] tells of a death once, and takes what
 /// was protected as it is; [`Lock::lock_checked`] is for those who must repair it.
+///
+/// # Deadlocks
+/// Threads that wait for each other's locks, of whatever processes: [`Lock::lock_timeout`] and [`Lock::lock_deadline`] return
+/// [`LockError::Deadlock`] after 100 ms, which names them all; whoever gets it drops a guard that another one waits for.
+/// [`Lock::lock`] and [`Lock::lock_checked`] go on waiting; `Debug` of the lock says who waits, and whether it is for each
+/// other. `RLock` and `RwLock` take part, of one family's memory; locks with names among those in the same segment, that is,
+/// with none. Permits, events, queues and the locks inside of values are not looked at.
 ///
 /// # Limits
 /// One thread holds 128 locks at most, and panics at the next one, whatever the form of the call. No operation may be used
@@ -63,7 +71,7 @@ pub struct Lock {
 /// assert!(matches!(lock.lock_timeout(std::time::Duration::ZERO), Err(LockError::Mine)));
 /// # Ok::<(), polyproc_sync::ShmError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
     /// The time is up and somebody else still holds the lock.
@@ -75,10 +83,16 @@ pub enum LockError {
     /// The calling thread holds an [`RLock`](crate::RLock) 2^30 - 1 times already; a [`Lock`] never says so.
     #[error("this thread holds the lock 1073741823 times already: drop some of its guards")]
     TooDeep,
+    /// This thread and others wait for each other: drop a guard that another of them waits for, and try again.
+    #[error("{chain}")]
+    Deadlock {
+        /// Who waits for whom.
+        chain: Chain,
+    },
 }
 
-/// What [`Lock::lock_checked`] and [`RLock::lock_checked`](crate::RLock::lock_checked) return if the previous holder died:
-/// the lock is held all the same, by the guard `G`.
+/// What [`Lock::lock_checked`], and the same of [`RLock`](crate::RLock) and [`RwLock`](crate::RwLock), return if the previous
+/// holder died, or a writer: the lock is held all the same, by the guard `G`.
 ///
 /// ```
 /// use polyproc_sync::Lock;
@@ -174,7 +188,7 @@ impl Lock {
     #[inline(always)] // a dozen instructions, in every function that locks
     #[track_caller]
     pub fn lock(&self) -> LockGuard<'_> {
-        match self.lock_deadline(Deadline::NEVER) {
+        match self.acquire(Deadline::NEVER, false) {
             Ok(guard) => guard,
             Err(e) => panic!("{e}"),
         }
@@ -195,7 +209,8 @@ impl Lock {
     /// Takes the lock; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`], and [`LockError::Mine`] at once if this thread holds it.
+    /// [`LockError::TimedOut`]; [`LockError::Mine`] at once if this thread holds it; [`LockError::Deadlock`] after 100 ms, if
+    /// this thread and others wait for each other.
     ///
     /// # Examples
     /// ```
@@ -222,12 +237,19 @@ impl Lock {
     /// ```
     #[inline(always)] // as `lock`
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
+        self.acquire(deadline, true)
+    }
+
+    #[inline(always)] // as `lock`
+    fn acquire(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<LockGuard<'_>, LockError> {
         let thread = Thread::current();
+        let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        match unsafe { RawLock::lock_as(thread, self.raw, deadline) } {
+        match unsafe { RawLock::lock_watched(thread, self.raw, deadline, watch) } {
             Ok(how) => Ok(LockGuard { lock: self, thread, recovered: how.recovered, unrepaired: Cell::new(false) }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
+            Err(NotLocked::GivenUp) => Err(LockError::Deadlock { chain: deadlock::found() }),
         }
     }
 
@@ -309,7 +331,10 @@ pub fn held_by<'a>(guard: &LockGuard<'a>) -> Option<(&'a Lock, bool)> {
 
 impl core::fmt::Debug for Lock {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Lock").field("owner", &self.raw.owner()).finish_non_exhaustive()
+        let mut f = f.debug_struct("Lock");
+        f.field("owner", &self.raw.owner());
+        deadlock::show(&self.object, &mut f);
+        f.finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The handle of a lock that its holder may take again, and its guards; the bytes are [`RawRLock`].
 
+use crate::deadlock::{self, Watcher};
 use crate::kept;
 use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRLock;
@@ -128,7 +129,7 @@ impl RLock {
     #[inline(always)] // as of `Lock`
     #[track_caller]
     pub fn lock(&self) -> RLockGuard<'_> {
-        match self.lock_deadline(Deadline::NEVER) {
+        match self.acquire(Deadline::NEVER, false) {
             Ok(guard) => guard,
             Err(e) => panic!("{e}"),
         }
@@ -150,7 +151,8 @@ impl RLock {
     /// Takes the lock, once more if this thread holds it; sleeps for `timeout` at most, [`Duration::MAX`] is for ever.
     ///
     /// # Errors
-    /// [`LockError::TimedOut`], [`LockError::TooDeep`]
+    /// [`LockError::TimedOut`], [`LockError::TooDeep`]; [`LockError::Deadlock`] after 100 ms, if this thread and others wait
+    /// for each other.
     ///
     /// # Examples
     /// ```
@@ -177,12 +179,19 @@ impl RLock {
     /// ```
     #[inline(always)] // as `lock`
     pub fn lock_deadline(&self, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
+        self.acquire(deadline, true)
+    }
+
+    #[inline(always)] // as `lock`
+    fn acquire(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<RLockGuard<'_>, LockError> {
         let thread = Thread::current();
+        let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        match unsafe { RawRLock::lock_as(thread, self.raw, deadline) } {
+        match unsafe { RawRLock::lock_watched(thread, self.raw, deadline, watch) } {
             Ok(how) => Ok(RLockGuard { lock: self, thread, recovered: how.recovered }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::TooDeep) => Err(LockError::TooDeep),
+            Err(NotLocked::GivenUp) => Err(LockError::Deadlock { chain: deadlock::found() }),
         }
     }
 
@@ -241,7 +250,10 @@ pub unsafe fn guard_of_held(lock: &RLock) -> RLockGuard<'_> {
 impl core::fmt::Debug for RLock {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let (owner, levels) = (self.raw.owner(), self.raw.levels());
-        f.debug_struct("RLock").field("owner", &owner).field("levels", &levels).finish_non_exhaustive()
+        let mut f = f.debug_struct("RLock");
+        f.field("owner", &owner).field("levels", &levels);
+        deadlock::show(&self.object, &mut f);
+        f.finish_non_exhaustive()
     }
 }
 

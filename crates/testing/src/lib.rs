@@ -27,6 +27,7 @@ pub mod survivor;
 pub mod watchdog;
 
 mod fork;
+mod one_cpu;
 mod plan;
 mod proc;
 mod tracee;
@@ -34,6 +35,7 @@ mod tracee;
 pub use interleave::{Interleaving, interleave_at_every_system_call};
 pub use kill::{Kill, KillReport, Scenario, kill_at_every_instruction};
 pub use leaks::{LeakCheck, Leaks};
+pub use one_cpu::stay_on_one_cpu;
 pub use scribble::Scribbler;
 pub use survivor::{Control, Survivor};
 pub use watchdog::{watchdog, watchdog_single_threaded};

@@ -40,7 +40,8 @@ impl<'a> Held<'a> {
                 unwinding: std::thread::panicking(),
                 _guard: PhantomData,
             }),
-            Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
+            // Nobody looks on, so nobody gives up.
+            Err(NotLocked::TimedOut | NotLocked::GivenUp) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
         }
     }

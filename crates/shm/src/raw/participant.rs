@@ -15,6 +15,9 @@
 //!     at the earliest while slots are free (the answer to row 7 of the list of holes: that many threads cannot come and
 //!     go while one claim waits to be judged).
 //!
+//! G4. `waiting` is written by the thread itself, and by whoever takes the slot before he raises `generation`. Its upper 16
+//!     bits change with each wait, so that equal words mean one wait without a break.
+//!
 //! # Memory ordering
 //! O1. `is_alive` loads `generation`, then `word`; the taker raises `generation` after its CAS. A thread that is alive is
 //!     never taken for dead; a dead one is taken for alive for the moment in which the next one moves in.
@@ -24,10 +27,13 @@
 //! generation, which the next taker raises.
 
 use polyproc_sys::atomic::{
-    AtomicU32,
+    AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use polyproc_sys::robust::{DIED, TID, WAITERS};
+
+/// The bits of `waiting` that say what is waited for.
+const WHAT: u64 = (1 << 48) - 1;
 
 #[repr(C, align(64))]
 pub(crate) struct RawParticipant {
@@ -39,7 +45,9 @@ pub(crate) struct RawParticipant {
     _pad: [u32; 3],
     /// Links of the thread's robust list: mean something to that thread alone.
     _node: [u64; 2],
-    _free: [u64; 3],
+    /// What the thread waits for, in the lower 48 bits; 0: nothing.
+    waiting: AtomicU64,
+    _free: [u64; 2],
 }
 #[cfg(not(polyproc_loom))]
 const _: () = assert!(size_of::<RawParticipant>() == 64 && core::mem::offset_of!(RawParticipant, _node) == 24);
@@ -63,9 +71,29 @@ impl RawParticipant {
             return None;
         }
         self.pid.store(pid, Relaxed);
+        self.wait_for(0);
         let generation = self.generation.load(Relaxed).wrapping_add(1);
         self.generation.store(generation, Release); // SYNC(O1)
         Some(generation as u16)
+    }
+
+    /// The generation of the use that is, or was the last.
+    #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are what travels")]
+    pub(crate) fn generation(&self) -> u16 {
+        self.generation.load(Acquire) as u16
+    }
+
+    /// Says that the thread, which calls, waits for `what`, or by 0 no longer (G4).
+    pub(crate) fn wait_for(&self, what: u64) {
+        let before = self.waiting.load(Relaxed);
+        let next = if what == 0 { before & !WHAT } else { (before & !WHAT).wrapping_add(WHAT + 1) | what & WHAT };
+        self.waiting.store(next, Release);
+    }
+
+    /// The word of the wait and what is waited for, if anything is.
+    pub(crate) fn waiting(&self) -> Option<(u64, u64)> {
+        let word = self.waiting.load(Acquire);
+        (word & WHAT != 0).then_some((word, word & WHAT))
     }
 
     #[inline]

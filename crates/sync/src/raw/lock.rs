@@ -54,6 +54,7 @@
 //! # Sources
 //! The kernel's robust futex ABI; glibc's node layout. Why not glibc's robust mutex: it forgets sleepers when the woken one dies.
 
+pub use super::locked::{Locked, NotLocked, Watch};
 use super::waiters::{
     COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, raise_fence, with_expiry,
 };
@@ -102,43 +103,6 @@ pub struct RawLock {
 #[cfg(not(polyproc_loom))] // loom's words have another size
 const _: () =
     assert!(size_of::<RawLock>() == polyproc_sys::robust::NODE_SIZE && core::mem::offset_of!(RawLock, wait) == 8);
-
-/// How a lock was got.
-///
-/// ```
-/// use polyproc_sync::raw::{RawLock, lock::Locked};
-/// let lock = RawLock::new();
-/// // SAFETY: a lock of this frame.
-/// let how = unsafe { RawLock::try_lock(&raw const lock) }.unwrap();
-/// assert_eq!(how, Locked { recovered: false });
-/// # // SAFETY: as above.
-/// # unsafe { RawLock::unlock(&raw const lock, false) };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Locked {
-    /// The previous holder died, or gave the lock up unrepaired: what the lock protects may be half changed.
-    pub recovered: bool,
-}
-
-/// Why a lock was not got.
-///
-/// ```
-/// use polyproc_sync::raw::{RawLock, lock::NotLocked};
-/// let lock = RawLock::new();
-/// // SAFETY: a lock of this frame.
-/// unsafe { RawLock::try_lock(&raw const lock) }.unwrap();
-/// // SAFETY: as above.
-/// assert_eq!(unsafe { RawLock::try_lock(&raw const lock) }, Err(NotLocked::Mine));
-/// # // SAFETY: as above.
-/// # unsafe { RawLock::unlock(&raw const lock, false) };
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotLocked {
-    /// Somebody else holds it, and the deadline came.
-    TimedOut,
-    /// This very thread holds it: waiting would last for ever.
-    Mine,
-}
 
 impl RawLock {
     /// A free lock.
@@ -203,6 +167,22 @@ impl RawLock {
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
     pub unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::lock_watched(me, this, deadline, || ()) }
+    }
+
+    /// [`RawLock::lock_as`] with somebody who looks on if it takes long.
+    ///
+    /// # Safety
+    /// * As for [`RawLock::lock_as`].
+    #[doc(hidden)]
+    #[inline(always)] // as the handle's `lock`
+    pub unsafe fn lock_watched<W: Watch>(
+        me: Thread,
+        this: *const Self,
+        deadline: Deadline,
+        watch: impl FnOnce() -> W,
+    ) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         // SAFETY: the lock is 40 aligned bytes, mapped until `unlock`, and its node is used by the holder only.
@@ -214,7 +194,7 @@ impl RawLock {
             lock.note_waiters(); // SYNC(L1)
             return Ok(Locked { recovered: false });
         }
-        lock.lock_contended(me, deadline)
+        lock.lock_contended(me, deadline, watch)
     }
 
     /// Takes the lock if it is free, without blocking.
@@ -345,8 +325,13 @@ impl RawLock {
     }
 
     #[cold]
-    fn lock_contended(&self, me: Thread, deadline: Deadline) -> Result<Locked, NotLocked> {
-        let mut spin = Spin::new();
+    fn lock_contended<W: Watch>(
+        &self,
+        me: Thread,
+        deadline: Deadline,
+        watch: impl FnOnce() -> W,
+    ) -> Result<Locked, NotLocked> {
+        let (mut spin, mut watch) = (Spin::new(), watch());
         loop {
             let word = self.word.load(Acquire);
             // Our number while we hold nothing, by whatever address: a mistake, or left by a dead holder who had it before.
@@ -373,6 +358,15 @@ impl RawLock {
             }
             if self.sleep(deadline) == Wait::TimedOut {
                 self.rob_the_dead();
+                if !deadline.is_past() {
+                    // Not woken and not counted, this thread owes nothing: it may announce something else meanwhile.
+                    me.done();
+                    if watch.tick() {
+                        return Err(NotLocked::GivenUp);
+                    }
+                    // SAFETY: as the caller of `lock_watched` says.
+                    let _ = unsafe { me.announce_lock(&raw const self.word) };
+                }
             }
         }
     }

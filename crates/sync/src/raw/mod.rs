@@ -4,7 +4,11 @@ mod cell;
 pub mod event;
 pub mod gate;
 pub mod lock;
+mod locked;
+mod readers;
+mod reading;
 pub mod rlock;
+pub mod rwlock;
 pub mod semaphore;
 mod waiters;
 
@@ -12,4 +16,5 @@ pub use event::RawEvent;
 pub use gate::RawGate;
 pub use lock::RawLock;
 pub use rlock::RawRLock;
+pub use rwlock::RawRwLock;
 pub use semaphore::RawSemaphore;

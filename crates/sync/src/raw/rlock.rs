@@ -21,7 +21,7 @@
 //! # If a process dies
 //! The kernel gives the lock up, however deep it was held ([`lock`](super::lock)); the next holder starts at level 1 (D1).
 
-use super::lock::{Locked, NotLocked as RawNotLocked, RawLock};
+use super::lock::{Locked, NotLocked as RawNotLocked, RawLock, Watch};
 use polyproc_sys::Deadline;
 use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use polyproc_sys::futex::Futex;
@@ -83,6 +83,8 @@ pub enum NotLocked {
     TimedOut,
     /// This thread holds it 2^30 - 1 times already.
     TooDeep,
+    /// The watch gave up.
+    GivenUp,
 }
 
 impl RawRLock {
@@ -145,6 +147,22 @@ impl RawRLock {
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
     pub unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::lock_watched(me, this, deadline, || ()) }
+    }
+
+    /// [`RawRLock::lock_as`] with somebody who looks on if it takes long.
+    ///
+    /// # Safety
+    /// * As for [`RawRLock::lock_as`].
+    #[doc(hidden)]
+    #[inline(always)] // as the handle's `lock`
+    pub unsafe fn lock_watched<W: Watch>(
+        me: Thread,
+        this: *const Self,
+        deadline: Deadline,
+        watch: impl FnOnce() -> W,
+    ) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         // Before the announcement, which would move another lock into the list. The lock itself asks the same.
@@ -152,7 +170,7 @@ impl RawRLock {
             return lock.deeper();
         }
         // SAFETY: the caller's duty is the same.
-        match unsafe { RawLock::lock_as(me, &raw const lock.lock, deadline) } {
+        match unsafe { RawLock::lock_watched(me, &raw const lock.lock, deadline, watch) } {
             Ok(how) => {
                 let (depth, home) = (if how.recovered { 1 | RECOVERED } else { 1 }, this.addr() as u64);
                 // D1. Mostly it is as the last holder left it, and a load costs less than a store before the next CAS.
@@ -166,6 +184,7 @@ impl RawRLock {
             }
             Err(RawNotLocked::Mine) => lock.deeper(), // by another address
             Err(RawNotLocked::TimedOut) => Err(NotLocked::TimedOut),
+            Err(RawNotLocked::GivenUp) => Err(NotLocked::GivenUp),
         }
     }
 
