@@ -327,7 +327,6 @@ impl<const N: usize> Program<N> for Gate<N> {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each instruction")]
     fn after(&self, thread: usize, at: At, local: &mut Local, got: Got, ghost: &mut Ghost) -> At {
         let (role, twin) = (self.roles[thread], self.twin);
         let slot = usize::from(local.slot);
