@@ -208,27 +208,13 @@ pub fn kill_at_every_instruction<S>(mut scenario: Scenario<'_, S>) -> KillReport
 /// Steps through the whole operation, kills the victim at its end and checks.
 fn trace<S>(scenario: &mut Scenario<'_, S>, report: &mut KillReport) -> (Trace, Point) {
     let state = (scenario.setup)();
-    let mut trace = Trace::default();
     let mut run = Run::start(scenario, &state, Patience::Long);
-    let asleep = loop {
-        let step = trace.pcs.len();
-        trace.pcs.push(run.tracee.pc());
-        if run.tracee.at_end() {
-            break false;
-        }
-        assert!(step < MAX_STEPS, "{}: no end after {step} steps", scenario.name);
-        run.tracee.step();
-        let stop = run.wait(|| trace.sleeps.push(step));
-        if stop == Stop::Asleep {
-            break true;
-        }
-    };
+    let (trace, last) = run.trace();
     report.steps += run.tracee.steps;
+    let kill = run.kill_at(&trace, last.step, if last.asleep { Stop::Asleep } else { Stop::Trap });
     drop(run);
-    let step = trace.pcs.len() - 1;
-    let kill = Kill { step, address: trace.pcs[step], completed: !asleep, asleep };
     judge(scenario, report, state, &kill, false);
-    (trace, Point { step, asleep })
+    (trace, last)
 }
 
 /// Brings a victim to a point and kills it there; without a plan in single steps only.
@@ -244,10 +230,7 @@ fn reach<S>(
     let mut run = Run::start(scenario, state, patience);
     let stop = run.advance(trace, plan, point);
     *steps += run.tracee.steps;
-    let asleep = stop == Stop::Asleep;
-    let step = point.step;
-    let address = if asleep { trace.pcs[step] } else { run.tracee.pc() };
-    Kill { step, address, completed: !asleep && run.tracee.at_end(), asleep }
+    run.kill_at(trace, point.step, stop)
 } // here the victim is killed and reaped
 
 /// Runs the check and books its outcome.
@@ -261,18 +244,18 @@ fn judge<S>(scenario: &mut Scenario<'_, S>, report: &mut KillReport, state: S, k
 
 /// How a victim came to rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     Trap,
     Asleep,
 }
 
 /// One victim of a scenario.
-struct Run<'r, S> {
-    name: &'r str,
-    state: &'r S,
-    wake: Option<&'r dyn Fn(&S) -> bool>,
-    patience: Patience,
-    tracee: Tracee,
+pub(crate) struct Run<'r, S> {
+    pub(crate) name: &'r str,
+    pub(crate) state: &'r S,
+    pub(crate) wake: Option<&'r dyn Fn(&S) -> bool>,
+    pub(crate) patience: Patience,
+    pub(crate) tracee: Tracee,
 }
 
 impl<'r, S> Run<'r, S> {
@@ -281,6 +264,32 @@ impl<'r, S> Run<'r, S> {
         let tracee = Tracee::start(|| prepare(state), || victim(state));
         let tracee = tracee.unwrap_or_else(|code| panic!("{name}: the victim ended in prepare with exit code {code}"));
         Self { name, state, wake, patience, tracee }
+    }
+
+    /// Steps to the end of the operation, or until the victim sleeps for good; says which.
+    pub(crate) fn trace(&mut self) -> (Trace, Point) {
+        let mut trace = Trace::default();
+        let asleep = loop {
+            let step = trace.pcs.len();
+            trace.pcs.push(self.tracee.pc());
+            if self.tracee.at_end() {
+                break false;
+            }
+            assert!(step < MAX_STEPS, "{}: no end after {step} steps", self.name);
+            self.tracee.step();
+            if self.wait(|| trace.sleeps.push(step)) == Stop::Asleep {
+                break true;
+            }
+        };
+        let step = trace.pcs.len() - 1;
+        (trace, Point { step, asleep })
+    }
+
+    /// Where the victim has come to rest on its way to a point, or at the end of its trace.
+    pub(crate) fn kill_at(&self, trace: &Trace, step: usize, stop: Stop) -> Kill {
+        let asleep = stop == Stop::Asleep;
+        let address = if asleep { trace.pcs[step] } else { self.tracee.pc() };
+        Kill { step, address, completed: !asleep && self.tracee.at_end(), asleep }
     }
 
     /// Waits for a stop, waking the victim if it sleeps and the scenario knows how.
@@ -301,7 +310,7 @@ impl<'r, S> Run<'r, S> {
 
     /// Goes to a point: by breakpoint to the last place where one is sure to stop, over long loops by counting stops,
     /// then in steps. Comes to rest earlier where the victim sleeps or is at its end.
-    fn advance(&mut self, trace: &Trace, plan: Option<&Plan>, point: Point) -> Stop {
+    pub(crate) fn advance(&mut self, trace: &Trace, plan: Option<&Plan>, point: Point) -> Stop {
         let target = point.step;
         let mut done = 0;
         if let Some(at) = plan.and_then(|plan| plan.landing(target))
@@ -402,7 +411,7 @@ fn module(address: u64) -> Option<(String, u64)> {
     Some((name.to_string_lossy().into_owned(), (address - info.dli_fbase.addr()) as u64))
 }
 
-fn text(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic without text")
 }

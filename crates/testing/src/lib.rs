@@ -4,6 +4,7 @@
 //! | module           | what for                                                                           |
 //! |------------------|------------------------------------------------------------------------------------|
 //! | [`kill`]         | single-step a victim, SIGKILL it after every instruction, check what is left       |
+//! | [`pair`]         | two victims, killed at every pair of their instructions                            |
 //! | [`interleave`]  | stop a subject before each system call, let another one act, see what comes of it      |
 //! | [`model`]        | every interleaving of a few step machines, with store buffers, futexes and death   |
 //! | [`survivor`]     | forked processes that live beside the victim and must be able to go on             |
@@ -20,6 +21,7 @@ pub mod interleave;
 pub mod kill;
 pub mod leaks;
 pub mod model;
+pub mod pair;
 pub mod reexec;
 pub mod runner;
 pub mod scribble;
@@ -36,6 +38,7 @@ pub use interleave::{Interleaving, interleave_at_every_system_call};
 pub use kill::{Kill, KillReport, Scenario, kill_at_every_instruction};
 pub use leaks::{LeakCheck, Leaks};
 pub use one_cpu::stay_on_one_cpu;
+pub use pair::{Deaths, Pair, Victim, kill_pairs};
 pub use scribble::Scribbler;
 pub use survivor::{Control, Survivor};
 pub use watchdog::{watchdog, watchdog_single_threaded};

@@ -148,6 +148,19 @@ impl Survivor {
         proc::state(self.pid) == Some('S') && proc::in_futex(self.pid) != Some(false)
     }
 
+    /// Whether the survivor has come to its end. Once `true` it stays so.
+    ///
+    /// ```
+    /// let survivor = polyproc_testing::Survivor::fork(|control| { let _ = control.hear(); });
+    /// assert!(!survivor.has_ended());
+    /// survivor.say(1);
+    /// while !survivor.has_ended() {}
+    /// ```
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(proc::state(self.pid), None | Some('Z' | 'X'))
+    }
+
     /// Waits until the survivor sleeps in a futex call.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 //! interrupt).
 
 use std::arch::naked_asm;
-use std::io;
+use std::io::{self, Read, Write};
 use std::panic;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,48 @@ impl Tracee {
             op();
             end();
         });
+        Self::adopt(pid, quiet)
+    }
+
+    /// Forks a process of two threads, each a victim of its own; drop the second one before the first.
+    pub(crate) fn start_two(
+        first: (impl FnOnce(), impl FnOnce()),
+        second: (impl FnOnce() + Send, impl FnOnce() + Send),
+    ) -> Result<(Self, Self), i32> {
+        let (quiet, also_quiet) = (Quiet::new(), Quiet::new());
+        let (mut from, to) = io::pipe().expect("a pipe");
+        let mut to = Some(to);
+        let pid = fork(|| {
+            (first.0)();
+            panic::set_hook(Box::new(|info| eprintln!("\nvictim {info}")));
+            let mut to = to.take().expect("the child's copy");
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    (second.0)();
+                    ptrace(libc::PTRACE_TRACEME, 0, 0, 0).expect("this thread is not traced yet");
+                    // SAFETY: no arguments.
+                    let tid = unsafe { libc::gettid() };
+                    to.write_all(&tid.to_ne_bytes()).expect("the harness lives");
+                    begin();
+                    (second.1)();
+                    end();
+                });
+                ptrace(libc::PTRACE_TRACEME, 0, 0, 0).expect("this thread is not traced yet");
+                begin();
+                (first.1)();
+                end();
+            });
+        });
+        drop(to);
+        let first = Self::adopt(pid, quiet)?;
+        let mut tid = [0; 4];
+        from.read_exact(&mut tid).expect("the second thread comes to its begin");
+        let second = Self::adopt(i32::from_ne_bytes(tid), also_quiet)?;
+        Ok((first, second))
+    }
+
+    /// Waits for a victim to come to its begin.
+    fn adopt(pid: i32, quiet: Quiet) -> Result<Self, i32> {
         let mut tracee = Self { pid, ended: false, request: libc::PTRACE_CONT, steps: 0, _quiet: quiet };
         loop {
             match tracee.wait(Patience::Long) {
@@ -233,6 +275,12 @@ impl Tracee {
             }
             assert!(started.elapsed() < STUCK, "the victim neither stops nor sleeps: {}", proc::describe(self.pid));
         }
+    }
+
+    /// Kills the victim, and does not wait for its end.
+    pub(crate) fn kill(&self) {
+        // SAFETY: not reaped yet, so the number still means it.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
     /// The program counter of the stopped victim.

@@ -37,8 +37,12 @@
 //!
 //! # If a process dies
 //! A poster between the state and its wake-up: the gate is pending and its TID bits are 0, so the kernel wakes one waiter,
-//! of either side, who marks the gate again (G2) and does as G4 says. A waiter that was woken: likewise. Two such deaths at
-//! once are left to the tick.
+//! of either side, who marks the gate again (G2) and does as G4 says. A waiter that was woken: likewise.
+//!
+//! Left to the tick: two such deaths at once; and a waiter that stood still between its look and its sleep while all of this
+//! happened: the state became ready, and whoever owed him the wake-up died, before the ring or (a waiter whose mark stands
+//! where his was cleared, G4) before it had settled. The kernel wakes nobody then, and the word is what he has seen.
+//! Nobody else is stranded by one death: every state of it is gone through in tests/states_gate.rs.
 //!
 //! # Sources
 //! The event count of the literature; the kernel's robust futex ABI for the pass-on (exact from Linux 6.2 on).

@@ -159,7 +159,8 @@ static TICK: AtomicU64 = AtomicU64::new(100_000_000); // nanoseconds
 /// How long a single sleep lasts at most before the sleeper looks for itself: 100 ms.
 ///
 /// The tick is the belt beside the braces: the wake-ups of a single death are exact without it (the tests set it to a
-/// minute), it covers several deaths at once and kernels before 6.2.
+/// minute), unless a waiter stands still between its look and its sleep; it covers those, several deaths at once, and
+/// kernels before 6.2.
 ///
 /// ```
 /// assert!(polyproc_sys::futex::tick() >= std::time::Duration::from_millis(1));

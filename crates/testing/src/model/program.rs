@@ -116,6 +116,14 @@ pub trait Program<const N: usize>: Copy + Eq + Hash + fmt::Debug {
 
     /// The kernel has marked the pending word of a dead thread that owned it.
     fn marked(&self, _thread: usize, _ghost: &mut Self::Ghost) {}
+    /// The kernel looks at the pending word of a dead thread now: from here on others may know of its death.
+    fn exits(&self, _thread: usize, _ghost: &mut Self::Ghost) {}
+    /// The kernel passes a dead thread's wake-up on, and nobody sleeps there.
+    fn unheard(&self, _threads: &[Thread<Self, N>; N], _ghost: &mut Self::Ghost) {}
+    /// What to say of an end beside the places where the dead were killed.
+    fn remark(&self, _ghost: &Self::Ghost) -> &'static str {
+        ""
+    }
     /// What is kept of the registers of a thread that was killed: what [`Program::place`] tells of them, since the rest
     /// only makes states different that are not.
     fn remains(&self, thread: usize, _local: &Self::Local) -> Self::Local {

@@ -124,7 +124,8 @@ impl<P: Program<N>, const N: usize> World<P, N> {
         let dead = self.threads.iter().filter(|t| t.life == Life::Dead);
         let mut places: Vec<String> = dead.map(|t| program.place(t)).collect();
         places.sort();
-        if places.is_empty() { "nobody died".to_owned() } else { places.join(" + ") }
+        let places = if places.is_empty() { "nobody died".to_owned() } else { places.join(" + ") };
+        places + program.remark(&self.ghost)
     }
 
     pub(super) fn describe(&self, program: &P, action: Action, after: &Self) -> String {
@@ -205,6 +206,7 @@ impl<P: Program<N>, const N: usize> World<P, N> {
                     if !woke {
                         let mut next = *self;
                         next.threads[i].life = Life::Dead;
+                        program.unheard(&self.threads, &mut next.ghost);
                         visit(Action::Exit(i), next);
                     }
                 }
@@ -241,6 +243,7 @@ impl<P: Program<N>, const N: usize> World<P, N> {
     /// What the kernel does with the pending word of a thread whose stores have all reached memory.
     fn exit(&mut self, program: &P, i: usize) {
         self.threads[i].life = Life::Dead;
+        program.exits(i, &mut self.ghost);
         let Some(word) = self.threads[i].pending else { return };
         let value = self.memory[usize::from(word)];
         if value & TID == 0 {
