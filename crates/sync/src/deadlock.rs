@@ -158,11 +158,15 @@ pub(crate) fn found() -> Chain {
 
 /// The deadlock that the waiting thread `me` is part of, if it is of any.
 fn chain_from(family: &'static Family, me: Participant) -> Option<Chain> {
-    let waits = family.waits(); // S
+    chain_in(family, &family.waits(), me) // S
+}
+
+/// The same, the waits having been looked at.
+fn chain_in(family: &'static Family, waits: &[Wait], me: Participant) -> Option<Chain> {
     let start = waits.iter().position(|w| w.thread == me)?;
     let mut seen = vec![false; waits.len()];
     let mut path = vec![start];
-    closes(family, &waits, &mut seen, &mut path).then_some(())?;
+    closes(family, waits, &mut seen, &mut path).then_some(())?;
     let chain: Vec<Wait> = path.into_iter().map(|i| waits[i]).collect();
     chain.iter().all(|w| family.still_waits(w)).then(|| Chain::of(&chain))
 }
@@ -219,5 +223,52 @@ pub(crate) fn show(object: &Object, f: &mut fmt::DebugStruct<'_, '_>) {
     }
     if let Some(chain) = waits.iter().find_map(|w| chain_from(family, w.thread)) {
         f.field("deadlock", &format_args!("{chain}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lock;
+    use crate::lock::identity_of;
+
+    /// Two threads that hold a lock each and say that they wait for the other's.
+    #[test]
+    fn a_chain_closes_only_if_all_its_waits_have_lasted() {
+        let family = Family::get().unwrap();
+        let (a, b) = (Lock::new().unwrap(), Lock::new().unwrap());
+        let (held, me) = (a.lock(), family.participant().unwrap());
+        let (meet, a_at, b_at) = (std::sync::Barrier::new(2), identity_of(&a).1, identity_of(&b).1);
+        let limit = core::time::Duration::from_secs(60);
+        polyproc_testing::watchdog(limit, || {
+            std::thread::scope(|s| {
+                s.spawn(|| {
+                    let held = b.lock();
+                    let other = family.participant().unwrap();
+                    family.say_waiting(other, a_at);
+                    meet.wait();
+                    meet.wait();
+                    family.say_waiting(other, 0);
+                    family.say_waiting(other, a_at); // in between it might have given up what it held
+                    meet.wait();
+                    meet.wait();
+                    family.say_waiting(other, 0);
+                    drop(held);
+                });
+                meet.wait();
+                family.say_waiting(me, b_at);
+                let waits = family.waits();
+                assert_eq!(chain_in(family, &waits, me).unwrap().links().len(), 2);
+                meet.wait();
+                meet.wait();
+                assert_eq!(chain_in(family, &waits, me), None, "the wait that was seen has ended");
+                assert_eq!(chain_from(family, me).unwrap().links().len(), 2);
+                family.say_waiting(me, a_at);
+                assert_eq!(chain_from(family, me), None, "who has just got what it waited for waits for nobody");
+                family.say_waiting(me, 0);
+                meet.wait();
+            });
+        });
+        drop(held);
     }
 }
