@@ -55,6 +55,7 @@ step 'format' cargo fmt --all --check
 step 'format of fuzz' cargo fmt --manifest-path fuzz/Cargo.toml --check
 step 'our own rules' rules
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
+step 'clippy for tests that only run in release' cargo clippy --workspace --test '*' -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
 arm=aarch64-unknown-linux-gnu

@@ -98,7 +98,7 @@ pub enum NotStarted {
     Ended,
     /// It did not come to [`init`](crate::init) in time, and was killed.
     TimedOut,
-    /// It could not join the family: it runs in another pid namespace, or had no memory or descriptors for it.
+    /// It could not join the family: it runs in another pid or time namespace, or had no memory or descriptors for it.
     NoFamily,
     /// It could not bind its life to this process: it has no `/proc`, no descriptors, or may not open this process's pipe
     /// since it runs as another user.
@@ -115,7 +115,7 @@ impl core::fmt::Display for NotStarted {
             Self::Ended => "it ended before it called init(), which belongs first in main",
             Self::TimedOut => "it did not call init() in time, which belongs first in main",
             Self::NoFamily => {
-                "it could not join the family's memory: is it in another pid namespace, or short of address space?"
+                "it could not join the family's memory: is it in another pid or time namespace, or short of address space?"
             }
             Self::NoLifeline => "it could not open the pipe that ends it with its parent: does it run as another user?",
             Self::NoFunction => "it did not find its function: the family's memory was written over",

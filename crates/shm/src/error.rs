@@ -22,7 +22,7 @@ pub enum ShmError {
     /// This process belongs to a family already.
     #[error("this process belongs to a family already")]
     AlreadyInitialised,
-    /// What the parent handed over is not the memory of its family, or lies in another pid namespace.
+    /// What the parent handed over is not the memory of its family, or lies in another pid or time namespace.
     #[error("the inherited memory cannot be used: {0}")]
     BadFamily(&'static str),
     /// There is no memory for `asked` bytes: free some, or raise the limit of the memory cgroup or of /dev/shm.

@@ -424,7 +424,9 @@ fn check(header: &RawHeader, id: u64) -> Result<(), ShmError> {
         return Err(ShmError::BadFamily("it belongs to another family"));
     }
     if header.namespace.load(Relaxed) != namespace()? {
-        return Err(ShmError::BadFamily("it belongs to another pid namespace, where thread ids mean other threads"));
+        return Err(ShmError::BadFamily(
+            "it belongs to another pid or time namespace, where thread ids or times mean others",
+        ));
     }
     if header.boot.load(Relaxed) != boot_id() {
         return Err(ShmError::BadFamily("it was made before the last boot"));
@@ -441,9 +443,11 @@ pub(crate) fn random() -> u64 {
     hasher.finish()
 }
 
+/// Where thread ids, and times of the clock that does not stop, mean the same: the numbers of both namespaces in one.
 pub(crate) fn namespace() -> Result<u64, SysError> {
-    let stat = std::fs::metadata("/proc/self/ns/pid");
-    stat.map(|m| m.ino()).map_err(|e| SysError::new("stat(/proc/self/ns/pid)", e))
+    let pid = std::fs::metadata("/proc/self/ns/pid").map_err(|e| SysError::new("stat(/proc/self/ns/pid)", e))?;
+    let time = std::fs::metadata("/proc/self/ns/time").map_or(0, |m| m.ino()); // no kernel before 5.6 has any
+    Ok(pid.ino() ^ time.rotate_left(32))
 }
 
 /// A hash of the boot id; 0 where /proc does not tell it.

@@ -86,7 +86,7 @@ fn nothing_stays(name: &str, setup: &dyn Fn(&Place), victim: &dyn Fn(&Place)) {
         check: &mut |(), kill: &Kill| {
             let left = !place.files().is_empty();
             // Every other time nobody opens it first.
-            if kill.step % 2 == 0 {
+            if kill.step.is_multiple_of(2) {
                 assert!(!look(&place), "a segment that nobody holds was found");
             }
             let found = gc(&place).unwrap();

@@ -48,7 +48,7 @@ fn an_object_is_made_and_dropped() {
         wake: None,
         check: &mut |(), kill: &Kill| {
             let left = !place.files().is_empty();
-            if kill.step % 2 == 0 {
+            if kill.step.is_multiple_of(2) {
                 assert!(matches!(open(&place), Err(SegmentError::NotFound(_))), "nobody holds it");
             }
             let found = gc(&place).unwrap();

@@ -27,6 +27,8 @@ fn main() -> std::process::ExitCode {
             ("glibc_inside_a_lock_of_ours", tests::glibc_inside_a_lock_of_ours),
             ("a_guard_in_a_forked_child_does_nothing", tests::a_guard_in_a_forked_child_does_nothing),
             ("a_thread_that_ends_leaves_its_locks_recovered", tests::a_thread_ends),
+            ("a_holder_that_runs_another_program_leaves_its_lock_recovered", tests::a_holder_execs),
+            ("a_count_that_only_the_dead_hold_is_thrown_away", tests::a_count_of_the_dead),
             ("a_stopped_holder_is_not_robbed", tests::a_stopped_holder_is_not_robbed),
             // Last: the sweeps of the others would have all of its slabs to look through.
             ("bytes_of_a_lock_only_become_a_lock", tests::bytes_of_a_lock_only_become_a_lock),
@@ -891,6 +893,78 @@ mod tests {
         finish(sleeper);
         assert!(locks.iter().all(|lock| !recovered(lock)));
         family().reap();
+    }
+
+    pub(super) fn a_holder_execs() {
+        let lock = Lock::new().unwrap();
+        let sleeper = locker(&lock);
+        let holder = {
+            let lock = lock.clone();
+            Survivor::fork(move |control| {
+                forget(lock.lock());
+                control.say(GO);
+                assert_eq!(control.hear(), GO);
+                let error = std::os::unix::process::CommandExt::exec(std::process::Command::new("sleep").arg("1000"));
+                panic!("exec: {error}");
+            })
+        };
+        assert_eq!(holder.hear(LIMIT), GO);
+        put_to_sleep(&sleeper);
+        holder.say(GO);
+        assert_eq!(sleeper.hear(LIMIT), RECOVERED);
+        assert!(!holder.has_ended(), "the process goes on with another program");
+        kill(holder);
+        finish(sleeper);
+        assert!(!recovered(&lock));
+        family().reap();
+    }
+
+    /// The lease, between processes: a waiter that is killed asleep stays counted until its sleep would have ended.
+    pub(super) fn a_count_of_the_dead() {
+        set_tick(SHORT_TICK);
+        let block = family().alloc(size_of::<RawLock>() as u64, Kind::Control).unwrap();
+        let lock: *const RawLock = block.as_ptr().cast();
+        // SAFETY: as many zeroed bytes as a lock has, which are a free lock, mapped for ever.
+        let take = || unsafe { RawLock::lock(lock, Deadline::after(LIMIT)) }.expect("nobody living holds it");
+        // SAFETY: held by this thread.
+        let give_up = || unsafe { RawLock::unlock(lock, false) };
+        let wait = || {
+            // SAFETY: as above; all fields are atomics.
+            let lock = unsafe { &*lock };
+            let text = format!("{lock:?}");
+            let digits: String =
+                text.split("wait: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().unwrap()
+        };
+        let counted = || wait() >> 1 & 0x7fff;
+        let waiter = || {
+            let waiter = Survivor::fork(|_| {
+                take();
+                give_up();
+            });
+            waiter.wait_until_asleep(LIMIT);
+            waiter
+        };
+        take();
+        kill(waiter());
+        assert_eq!(counted(), 1, "only the waiter itself, or who has woken it, counts it out");
+        let start = Instant::now();
+        loop {
+            give_up();
+            if counted() == 0 {
+                break;
+            }
+            assert!(start.elapsed() < LIMIT, "the count of the dead is thrown away");
+            take();
+        }
+        assert_eq!(wait() >> 48, 1, "by a new generation, not by somebody's own hand");
+        take();
+        let living = waiter();
+        assert_eq!(counted(), 1);
+        give_up();
+        assert_eq!(living.finish(LIMIT), 0);
+        assert_eq!(counted(), 0);
+        set_tick(NO_TICK);
     }
 
     pub(super) fn a_stopped_holder_is_not_robbed() {

@@ -102,7 +102,7 @@ pub(super) fn check(facts: &Facts, wanted: &Content<'_>, at: &SegmentName) -> Re
     }
     let here = namespace().map_err(|source| SegmentError::Sys { at: at.clone(), source })?;
     if facts.namespace != here {
-        return unusable("it was made in another pid namespace, where thread ids mean other threads");
+        return unusable("it was made in another pid or time namespace, where thread ids or times mean others");
     }
     Ok(())
 }

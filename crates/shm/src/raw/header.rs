@@ -34,7 +34,7 @@ pub(crate) const VERSION: u64 = 3;
 pub(crate) struct RawHeader {
     pub(crate) magic: AtomicU64,
     pub(crate) family: AtomicU64,
-    /// The inode of the pid namespace: thread ids of another namespace mean other threads.
+    /// The inodes of the pid and the time namespace: thread ids and times of others mean others.
     pub(crate) namespace: AtomicU64,
     /// A hash of the boot id.
     pub(crate) boot: AtomicU64,
