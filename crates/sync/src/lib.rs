@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod condition;
+#[cfg(not(polyproc_loom))]
 pub mod event;
 #[cfg(not(polyproc_loom))]
 #[doc(hidden)]
 pub mod kept;
 #[cfg(not(polyproc_loom))]
 pub mod lock;
+#[cfg(not(polyproc_loom))]
+pub mod lockable;
 #[cfg(not(polyproc_loom))]
 pub mod permit;
 #[cfg(all(feature = "raw-sync", not(polyproc_loom)))]
@@ -18,9 +22,13 @@ pub mod rlock;
 pub mod semaphore;
 
 #[cfg(not(polyproc_loom))]
+pub use condition::{Condition, ConditionError};
+#[cfg(not(polyproc_loom))]
 pub use event::Event;
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
+#[cfg(not(polyproc_loom))]
+pub use lockable::Lockable;
 #[cfg(not(polyproc_loom))]
 pub use permit::Permit;
 #[cfg(not(polyproc_loom))]

@@ -49,9 +49,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Lock {
     /// Released by [`kept::release`].
-    object: ManuallyDrop<Arc<Object>>,
+    pub(crate) object: ManuallyDrop<Arc<Object>>,
     /// The object's bytes: mapped for as long as the process lives, and those of a lock for ever.
-    raw: &'static RawLock,
+    pub(crate) raw: &'static RawLock,
 }
 
 /// Why a lock was not got, or was got with a warning.
@@ -343,12 +343,12 @@ impl<'de> Deserialize<'de> for Lock {
 /// ```
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct LockGuard<'a> {
-    lock: &'a Lock,
+    pub(crate) lock: &'a Lock,
     /// The kernel marks the lock when this thread dies, no other.
-    thread: Thread,
-    recovered: bool,
+    pub(crate) thread: Thread,
+    pub(crate) recovered: bool,
     /// Whether the next holder is to be told of the death again.
-    unrepaired: Cell<bool>,
+    pub(crate) unrepaired: Cell<bool>,
 }
 
 impl LockGuard<'_> {

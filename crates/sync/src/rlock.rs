@@ -46,9 +46,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct RLock {
     /// Released by [`kept::release`].
-    object: ManuallyDrop<Arc<Object>>,
+    pub(crate) object: ManuallyDrop<Arc<Object>>,
     /// The object's bytes: mapped for as long as the process lives, and those of such a lock for ever.
-    raw: &'static RawRLock,
+    pub(crate) raw: &'static RawRLock,
 }
 
 impl RLock {
@@ -216,6 +216,11 @@ impl RLock {
         let raw = unsafe { &*object.as_ptr().cast::<RawRLock>() };
         Self { object: ManuallyDrop::new(object), raw }
     }
+
+    /// The lock with which an object of another kind begins; it travels with that one only.
+    pub(crate) fn within(object: Arc<Object>, raw: &'static RawRLock) -> Self {
+        Self { object: ManuallyDrop::new(object), raw }
+    }
 }
 
 const LEN: u64 = size_of::<RawRLock>() as u64;
@@ -275,10 +280,10 @@ impl<'de> Deserialize<'de> for RLock {
 /// ```
 #[must_use = "the lock is given up as soon as the last guard is dropped"]
 pub struct RLockGuard<'a> {
-    lock: &'a RLock,
+    pub(crate) lock: &'a RLock,
     /// The kernel marks the lock when this thread dies, no other.
-    thread: Thread,
-    recovered: bool,
+    pub(crate) thread: Thread,
+    pub(crate) recovered: bool,
 }
 
 impl RLockGuard<'_> {

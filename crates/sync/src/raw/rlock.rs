@@ -229,6 +229,61 @@ impl RawRLock {
         me.owned_at(home).map_or(&raw const self.lock, <*const Futex>::cast)
     }
 
+    /// Gives all levels up, and says how many there were.
+    ///
+    /// # Safety
+    /// * As for [`RawRLock::unlock`], and `me` is the calling thread.
+    ///
+    /// # Examples
+    /// See [`RawRLock::retake_as`].
+    #[doc(hidden)]
+    pub unsafe fn release_as(me: Thread, this: *const Self) -> u32 {
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
+        let depth = lock.depth.load(Relaxed);
+        lock.depth.store((depth & !LEVELS) | 1, Relaxed);
+        // SAFETY: the caller's duty is the same.
+        unsafe { Self::unlock_as(me, this) };
+        depth & LEVELS
+    }
+
+    /// Takes the lock `levels` times at once, and tells its levels of a death if the lock counts other
+    /// [`deaths`](RawLock::deaths) than `deaths`; says whether it does.
+    ///
+    /// # Safety
+    /// * As for [`RawRLock::lock`], `me` is the calling thread, and does not hold the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::raw::RawRLock;
+    /// use polyproc_sys::robust::Thread;
+    /// let (lock, me) = (RawRLock::new(), Thread::current());
+    /// // SAFETY: a lock of this frame.
+    /// assert!(!unsafe { RawRLock::retake_as(me, &raw const lock, 2, 0) });
+    /// // SAFETY: held just now.
+    /// assert_eq!(unsafe { RawRLock::release_as(me, &raw const lock) }, 2);
+    /// ```
+    #[doc(hidden)]
+    pub unsafe fn retake_as(me: Thread, this: *const Self, levels: u32, deaths: u64) -> bool {
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
+        // SAFETY: the caller's duty is the same. Without a deadline it fails only if others have written that it is held.
+        let _ = unsafe { Self::lock_as(me, this, Deadline::NEVER) };
+        let died = lock.lock.deaths() != deaths;
+        lock.depth.store(if died { RECOVERED } else { 0 } | levels & LEVELS, Relaxed);
+        died
+    }
+
+    /// The lock without its levels.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_sync::raw::RawRLock::new().as_lock().deaths(), 0);
+    /// ```
+    #[must_use]
+    pub fn as_lock(&self) -> &RawLock {
+        &self.lock
+    }
+
     /// The next holder is told of the death again, until [`RawRLock::make_consistent`]; to be called by the holder.
     ///
     /// ```
