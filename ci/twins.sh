@@ -150,7 +150,7 @@ expect 'rlock: an inner guard gives the lock up' twin crates/sync/src/raw/rlock.
 # The condition: C1, C2, C3.
 condition=crates/sync/src/raw/condition.rs
 in_condition() { expect "$1" twin "$condition" "$2" polyproc-sync loom_condition "$3"; } # NAME SED-EXPRESSION TEST
-in_condition 'condition: nobody is woken' 's/^ *Futex::wake\(.*oldest\.word, 1\);//' one_waiter_one_notifier
+in_condition 'condition: nobody is woken' 's/^ *owe\(&raw const oldest\.word\);//' one_waiter_one_notifier
 in_condition 'condition: sleeps whatever the word is' \
     's/word\.wait\(WAITING, until\)/word.wait(word.load(Relaxed), until)/' one_waiter_one_notifier
 in_condition 'condition: who is late does not look at what it was told' \

@@ -5,6 +5,7 @@ use crate::lockable::Lockable;
 use crate::raw::RawRLock;
 use crate::raw::condition::{Cell, RawCondition, Waited};
 use crate::rlock::RLock;
+use crate::wakes;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, SegmentError, ShmError};
@@ -27,12 +28,13 @@ mod travel;
 /// may have changed meanwhile.
 ///
 /// # Fairness
-/// Those are notified that have waited longest. Then they take the lock, in no order.
+/// Those are notified that have waited longest. They are woken when the notifier gives up the lock, which they then take in
+/// no order.
 ///
 /// # When a process dies
 /// *A waiter*: it does not count. If it had been notified and did not live to have the lock, another one that waits is
 /// notified in its place: when somebody waits or notifies next, or else within 100 ms. *A notifier*: those that it had
-/// chosen until then are woken. *Whoever holds the lock*, in any of its uses: all that wait return within 100 ms, and their
+/// chosen until then return, at once or within 100 ms. *Whoever holds the lock*, in any of its uses: all that wait return within 100 ms, and their
 /// guards say [`recovered`](crate::RLockGuard::recovered), for he may have been about to notify them; what he did under the
 /// lock may be half done. A stopped process (`SIGSTOP`) keeps its notification and the lock. A thread that ends is like a
 /// process that dies. A forked child that inherits a guard has none ([`ConditionError::Inherited`]).
@@ -364,7 +366,11 @@ impl<L: Lockable> Condition<L> {
     /// ```
     pub fn notify_n(&self, guard: &L::Guard<'_>, n: u32) -> Result<u32, ConditionError> {
         self.check(guard)?;
-        Ok(self.cells().notify(n, self.dead()))
+        let told = self.cells().notify(n, self.dead(), wakes::owe);
+        if told > 0 {
+            L::owe_wakes(guard);
+        }
+        Ok(told)
     }
 
     /// Notifies all that wait; says how many it were. Never blocks.

@@ -20,6 +20,8 @@ pub mod raw;
 pub mod rlock;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
+#[cfg(not(polyproc_loom))]
+mod wakes;
 
 #[cfg(not(polyproc_loom))]
 pub use condition::{Condition, ConditionError};

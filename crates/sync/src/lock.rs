@@ -3,6 +3,7 @@
 use crate::kept;
 use crate::raw::RawLock;
 use crate::raw::lock::NotLocked;
+use crate::wakes;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
@@ -72,8 +73,8 @@ pub enum LockError {
     /// The calling thread holds the lock itself: drop the guard first.
     #[error("this thread holds the lock already: drop its guard before you lock again")]
     Mine,
-    /// The calling thread holds an [`RLock`](crate::RLock) 2^30 - 1 times already; a [`Lock`] never says so.
-    #[error("this thread holds the lock 1073741823 times already: drop some of its guards")]
+    /// The calling thread holds an [`RLock`](crate::RLock) 2^29 - 1 times already; a [`Lock`] never says so.
+    #[error("this thread holds the lock 536870911 times already: drop some of its guards")]
     TooDeep,
 }
 
@@ -225,7 +226,13 @@ impl Lock {
         let thread = Thread::current();
         // SAFETY: a lock that stays mapped and never becomes anything else.
         match unsafe { RawLock::lock_as(thread, self.raw, deadline) } {
-            Ok(how) => Ok(LockGuard { lock: self, thread, recovered: how.recovered, unrepaired: Cell::new(false) }),
+            Ok(how) => Ok(LockGuard {
+                lock: self,
+                thread,
+                recovered: how.recovered,
+                unrepaired: Cell::new(false),
+                owes_wakes: Cell::new(false),
+            }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
         }
@@ -280,7 +287,13 @@ fn make(family: &'static Family) -> Result<Object, ShmError> {
 /// * The calling thread holds the lock, and no guard of it exists.
 #[doc(hidden)]
 pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
-    LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
+    LockGuard {
+        lock,
+        thread: Thread::current(),
+        recovered: false,
+        unrepaired: Cell::new(false),
+        owes_wakes: Cell::new(false),
+    }
 }
 
 /// The bytes of a lock, for values that are bound to it.
@@ -349,6 +362,8 @@ pub struct LockGuard<'a> {
     pub(crate) recovered: bool,
     /// Whether the next holder is to be told of the death again.
     pub(crate) unrepaired: Cell<bool>,
+    /// Whether this thread is to wake others when it has given the lock up.
+    pub(crate) owes_wakes: Cell<bool>,
 }
 
 impl LockGuard<'_> {
@@ -387,6 +402,9 @@ impl Drop for LockGuard<'_> {
         if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
             unsafe { RawLock::unlock_as(self.thread, self.lock.raw, self.unrepaired.get()) };
+            if self.owes_wakes.get() {
+                wakes::pay();
+            }
         } // else a copy in a forked child, which does not hold the lock
     }
 }

@@ -4,6 +4,7 @@ use crate::lock::{Lock, LockGuard};
 use crate::raw::condition::Hold;
 use crate::raw::{RawLock, RawRLock};
 use crate::rlock::{RLock, RLockGuard};
+use crate::wakes;
 use polyproc_shm::Object;
 use polyproc_sys::Deadline;
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +43,10 @@ pub trait Lockable: sealed::Sealed + Clone + Serialize + DeserializeOwned + 'sta
     /// What the guard says of a death.
     #[doc(hidden)]
     fn recovered<'g>(guard: &'g mut Self::Guard<'_>) -> &'g mut bool;
+
+    /// This thread pays its debts ([`wakes`]) when it gives up what `guard` holds.
+    #[doc(hidden)]
+    fn owe_wakes(guard: &Self::Guard<'_>);
 
     /// That of a condition that has its own.
     #[doc(hidden)]
@@ -85,6 +90,10 @@ impl Lockable for Lock {
         &mut guard.recovered
     }
 
+    fn owe_wakes(guard: &LockGuard<'_>) {
+        guard.owes_wakes.set(true);
+    }
+
     fn own(_: &Arc<Object>, _: &'static RawRLock) -> Option<Self> {
         None
     }
@@ -98,6 +107,9 @@ impl Hold for LockGuard<'_> {
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same; the guard is one of this thread.
         unsafe { RawLock::unlock_as(self.thread, self.lock.raw, self.unrepaired.get()) };
+        if self.owes_wakes.replace(false) {
+            wakes::pay();
+        }
         1
     }
 
@@ -132,6 +144,10 @@ impl Lockable for RLock {
         &mut guard.recovered
     }
 
+    fn owe_wakes(guard: &RLockGuard<'_>) {
+        guard.lock.raw.owe_wakes();
+    }
+
     fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self> {
         Some(Self::within(Arc::clone(condition), raw))
     }
@@ -144,7 +160,11 @@ impl Hold for RLockGuard<'_> {
 
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same; the guard is one of this thread.
-        unsafe { RawRLock::release_as(self.thread, self.lock.raw) }
+        let (levels, owes_wakes) = unsafe { RawRLock::release_as(self.thread, self.lock.raw) };
+        if owes_wakes {
+            wakes::pay();
+        }
+        levels
     }
 
     unsafe fn retake(&mut self, levels: u32, deaths: u64) {

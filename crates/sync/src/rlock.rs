@@ -4,6 +4,7 @@ use crate::kept;
 use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRLock;
 use crate::raw::rlock::NotLocked;
+use crate::wakes;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError, message};
@@ -27,7 +28,7 @@ use std::sync::Arc;
 /// lock, a thread that ends with guards forgotten gives it up as the dead do, a stopped holder (`SIGSTOP`) keeps it.
 ///
 /// # Limits
-/// One thread holds 128 different locks at most, and panics at the next one; the same one 2^30 - 1 times
+/// One thread holds 128 different locks at most, and panics at the next one; the same one 2^29 - 1 times
 /// ([`LockError::TooDeep`]). No operation may be used in an asynchronous signal handler.
 ///
 /// # Examples
@@ -116,7 +117,7 @@ impl RLock {
     /// Takes the lock, once more if this thread holds it; sleeps until it is free.
     ///
     /// # Panics
-    /// If this thread holds 128 other locks already, or this one 2^30 - 1 times.
+    /// If this thread holds 128 other locks already, or this one 2^29 - 1 times.
     ///
     /// # Examples
     /// ```
@@ -324,7 +325,9 @@ impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
-            unsafe { RawRLock::unlock_as(self.thread, self.lock.raw) };
+            if unsafe { RawRLock::unlock_as(self.thread, self.lock.raw) } {
+                wakes::pay();
+            }
         } // else a copy in a forked child, which does not hold the lock
     }
 }

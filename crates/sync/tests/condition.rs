@@ -3,6 +3,7 @@
 
 use polyproc_shm::{Family, Message};
 use polyproc_sync::{Condition, ConditionError, Lock, Lockable, RLock, Semaphore};
+use polyproc_sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc_testing::watchdog;
 use std::sync::Mutex;
 use std::thread;
@@ -119,6 +120,31 @@ fn all_levels_are_given_up_and_taken_again() {
         drop(inner);
         assert!(format!("{condition:?}").contains("owner: Some"), "the outer level is held");
         drop(outer);
+    });
+}
+
+#[test]
+fn who_notifies_and_then_waits_wakes_the_other() {
+    fn by_turns<L: Lockable + Send + Sync>(lock: &L) {
+        let conditions: [Condition<L>; 2] = [(); 2].map(|()| Condition::with_lock(lock).unwrap());
+        let turn = AtomicU32::new(0);
+        thread::scope(|s| {
+            for me in [0, 1] {
+                let (turn, mine, other) = (&turn, &conditions[me as usize], &conditions[1 - me as usize]);
+                s.spawn(move || {
+                    let mut guard = mine.lock();
+                    for _ in 0..1_000 {
+                        mine.wait_while(&mut guard, || turn.load(Relaxed) != me).unwrap();
+                        turn.store(1 - me, Relaxed);
+                        other.notify(&guard).unwrap();
+                    }
+                });
+            }
+        });
+    }
+    watchdog(LIMIT, || {
+        by_turns(&Lock::new().unwrap());
+        by_turns(&RLock::new().unwrap());
     });
 }
 

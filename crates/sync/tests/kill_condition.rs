@@ -23,10 +23,11 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(polyproc_loom))]
 mod tests {
-    use polyproc_sync::{Condition, ConditionError, Semaphore};
+    use polyproc_sync::{Condition, ConditionError, RLock, Semaphore};
     use polyproc_sys::futex;
     use polyproc_testing::{Scenario, Survivor, kill_at_every_instruction, watchdog_single_threaded};
     use std::cell::Cell;
+    use std::mem::ManuallyDrop;
     use std::time::Duration;
 
     const LIMIT: Duration = Duration::from_secs(20);
@@ -177,22 +178,36 @@ mod tests {
         });
     }
 
+    /// The lock stays held: what happens when it is given up is left to the tick, and the next test.
     pub(super) fn a_notifier_dies_before_a_sleeper() {
         run("a_notifier_dies_before_a_sleeper", LONG, || {
             let report = kill_at_every_instruction(Scenario {
                 name: "notify, one sleeps",
-                setup: &mut asleep,
-                prepare: &|_| warm(),
-                victim: &|(condition, _)| assert_eq!(notify(condition, 1), 1),
+                setup: &mut || {
+                    let lock = RLock::new().unwrap();
+                    let condition = Condition::with_lock(&lock).unwrap();
+                    let sleeper = waiter(&condition);
+                    put_to_sleep(&condition, &sleeper);
+                    (lock, condition, sleeper)
+                },
+                prepare: &|(lock, ..)| {
+                    warm();
+                    std::mem::forget(lock.lock());
+                },
+                victim: &|(lock, condition, _)| {
+                    // SAFETY: `prepare` took the lock on this thread and forgot the guard.
+                    let guard = ManuallyDrop::new(unsafe { polyproc_sync::rlock::guard_of_held(lock) });
+                    assert_eq!(condition.notify(&guard).unwrap(), 1);
+                },
                 wake: None,
-                check: &mut |(condition, sleeper), _| {
+                check: &mut |(_, condition, sleeper), _| {
                     let told = notify(&condition, 1);
-                    has_woken(sleeper); // if it was told before, it was woken too
+                    has_woken(sleeper); // if it was told before, the kernel has woken it
                     nobody_is_left(&condition);
                     if told == 0 { "told before" } else { "not told before" }.to_owned()
                 },
             });
-            assert!(report.count("told before") > 20 && report.count("not told before") > 20);
+            assert!(report.count("told before") > 5 && report.count("not told before") > 20);
         });
     }
 
@@ -221,7 +236,7 @@ mod tests {
     }
 
     pub(super) fn a_notifier_of_all_dies() {
-        run("a_notifier_of_all_dies", LONG, || {
+        run("a_notifier_of_all_dies", SHORT, || {
             let report = kill_at_every_instruction(Scenario {
                 name: "notify_all, two sleep",
                 setup: &mut || {

@@ -10,6 +10,7 @@ use loom::thread;
 use polyproc_sync::raw::condition::{Cell, Hold, RawCondition, Waited};
 use polyproc_sync::raw::{RawLock, RawRLock};
 use polyproc_sys::Deadline;
+use polyproc_sys::futex::Futex;
 use polyproc_sys::robust::Thread;
 
 struct Shared {
@@ -24,7 +25,8 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
 
-struct Held<'a>(&'a RawRLock);
+/// The lock, and whom to wake when it was given up.
+struct Held<'a>(&'a RawRLock, Vec<*const Futex>);
 
 impl Hold for Held<'_> {
     fn lock(&self) -> &RawLock {
@@ -33,7 +35,12 @@ impl Hold for Held<'_> {
 
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same.
-        unsafe { RawRLock::release_as(Thread::current(), self.0) }
+        let (levels, owes_wakes) = unsafe { RawRLock::release_as(Thread::current(), self.0) };
+        assert_eq!(owes_wakes, !self.1.is_empty());
+        for word in self.1.drain(..) {
+            Futex::wake(word, 1);
+        }
+        levels
     }
 
     unsafe fn retake(&mut self, levels: u32, deaths: u64) {
@@ -50,7 +57,7 @@ impl Shared {
 
     /// Runs `body` with the lock, held twice.
     fn locked(&self, body: impl FnOnce(&mut Held<'_>)) {
-        let mut held = Held(&self.lock);
+        let mut held = Held(&self.lock, Vec::new());
         // SAFETY: the lock lives in the Arc of the caller, and this thread does not hold it.
         unsafe { held.retake(2, 0) };
         body(&mut held);
@@ -77,11 +84,19 @@ impl Shared {
     }
 
     fn produce(&self, n: u32) {
-        self.locked(|_| {
+        self.locked(|held| {
             // SAFETY: under the lock.
             self.data.with_mut(|p| unsafe { *p += n });
-            self.raw().notify(n, |_| false);
+            self.notify(held, n);
         });
+    }
+
+    fn notify(&self, held: &mut Held<'_>, n: u32) -> u32 {
+        let told = self.raw().notify(n, |_| false, |word| held.1.push(word));
+        if told > 0 {
+            self.lock.owe_wakes();
+        }
+        told
     }
 }
 
@@ -154,7 +169,7 @@ fn a_notification_meets_a_waiter_whose_time_is_up() {
             });
         });
         let mut told = 0;
-        shared.locked(|_| told = shared.raw().notify(1, |_| false));
+        shared.locked(|held| told = shared.notify(held, 1));
         late.join().expect("a thread of the model ended well");
         // SAFETY: the other has ended.
         shared.data.with(|p| assert_eq!(unsafe { *p }, told));

@@ -16,8 +16,8 @@
 //! # Transitions
 //! ```text
 //! wait      ticket, owner, used; FREE -> WAITING; give the lock up, sleep on the word, take the lock; -> FREE
-//! notify    the oldest whose owner lives: announce; WAITING -> NOTIFIED; wake
-//! pass on   NOTIFIED(dead): notify one, then -> FREE
+//! notify    the oldest whose owner lives: announce; WAITING -> NOTIFIED; its word is to be woken when the lock is given up
+//! pass on   NOTIFIED(dead): notify one, and wake it; then -> FREE
 //! ```
 //!
 //! # Invariants
@@ -27,7 +27,8 @@
 //!     holds the lock sees exactly those who wait.
 //! C3. A notification lies in its cell until its owner, with the lock, takes it out, or until somebody who found him dead
 //!     has passed it on. A kill between the two costs a notification too many, never one too few.
-//! C4. From before a word becomes `NOTIFIED` until after the wake-up the kernel knows of the word. Its TID bits are 0.
+//! C4. From before a word becomes `NOTIFIED` until the lock is given up, or another word is notified, the kernel knows of the
+//!     word ([`robust::announce`]). Its TID bits are 0. It is woken after that: whoever is woken earlier finds the lock held.
 //! C5. A waiter that misses a change since its notifier died sees that a holder of the lock has died ([`RawLock::deaths`]),
 //!     at the next tick, and returns.
 //!
@@ -37,8 +38,9 @@
 //! # If a process dies
 //! A waiter: until it is notified, its cell counts for nothing, and anybody may have it. Once it is notified: whoever comes
 //! to wait or to notify passes the notification on, or a sleeper that sees it at the tick ([`polyproc_sys::futex::tick`]);
-//! the kernel cannot, as nobody else sleeps on that word. A notifier between store and wake-up: the kernel wakes the sleeper
-//! (C4). One that holds the lock, in here or elsewhere: the lock tells the next holder, and the sleepers see it at the tick
+//! the kernel cannot, as nobody else sleeps on that word. A notifier before it gives up the lock: the kernel wakes the one
+//! that was notified last (C4). Between that and the wake-up, or when several were notified: the sleeper finds at the tick that
+//! it is notified. One that holds the lock, in here or elsewhere: the lock tells the next holder, and the sleepers see it at the tick
 //! (C5): each of them returns, and is told. A stopped waiter keeps its notification.
 
 use super::lock::RawLock;
@@ -105,7 +107,7 @@ impl Default for Cell {
 /// let mut held = Held(&lock);
 /// // SAFETY: a lock of this frame.
 /// unsafe { held.retake(1, 0) };
-/// assert_eq!(condition.notify(1, |_| false), 0); // nobody waits
+/// assert_eq!(condition.notify(1, |_| false, |_| ()), 0); // nobody waits
 /// // SAFETY: this thread holds the lock.
 /// let waited = unsafe { condition.wait(&mut held, 7, |_| false, Deadline::PAST) };
 /// assert_eq!(waited, Some(Waited::TimedOut));
@@ -285,16 +287,20 @@ impl RawCondition {
     }
 
     /// Notifies the `n` threads that have waited longest, or all there are, and says how many. To be called by the holder of
-    /// the lock; never blocks.
+    /// the lock; never blocks. `owe` is told of each word that is to be woken, better when the lock was given up than now.
+    ///
+    /// The last of them stays announced to the kernel until the thread takes or gives up a lock.
     ///
     /// ```
     /// use polyproc_sync::raw::condition::{Cell, RawCondition};
     /// let condition = RawCondition::<[Cell; 2]>::new();
-    /// assert_eq!((&condition as &RawCondition).notify(u32::MAX, |_| false), 0); // nobody waits
+    /// let mut owed = Vec::new();
+    /// assert_eq!((&condition as &RawCondition).notify(u32::MAX, |_| false, |word| owed.push(word)), 0); // nobody waits
+    /// assert!(owed.is_empty());
     /// ```
-    pub fn notify(&self, n: u32, dead: impl Fn(u32) -> bool) -> u32 {
+    pub fn notify(&self, n: u32, dead: impl Fn(u32) -> bool, mut owe: impl FnMut(*const Futex)) -> u32 {
         self.pass_on(&dead);
-        self.tell(n, &dead)
+        self.tell(n, &dead, &mut owe)
     }
 
     /// The cells that may not be `FREE`.
@@ -302,7 +308,7 @@ impl RawCondition {
         self.cells.iter().take(self.used.load(Relaxed) as usize)
     }
 
-    fn tell(&self, n: u32, dead: &impl Fn(u32) -> bool) -> u32 {
+    fn tell(&self, n: u32, dead: &impl Fn(u32) -> bool, owe: &mut impl FnMut(*const Futex)) -> u32 {
         let mut told = 0;
         // As often as there are cells at most, whatever others write.
         for _ in 0..self.cells.len() {
@@ -315,10 +321,9 @@ impl RawCondition {
                 self.free(oldest);
                 continue;
             }
-            let owes = robust::announce(&raw const *oldest.word); // C4
+            core::mem::forget(robust::announce(&raw const *oldest.word)); // C4
             oldest.word.swap(NOTIFIED, Release); // not a store: loom does not order one against the sleeper's look
-            Futex::wake(&raw const oldest.word, 1);
-            drop(owes);
+            owe(&raw const oldest.word);
             told += 1;
         }
         told
@@ -327,7 +332,7 @@ impl RawCondition {
     /// C3: lets others have what the dead were told and did not live to see.
     fn pass_on(&self, dead: &impl Fn(u32) -> bool) {
         for cell in self.in_use().filter(|cell| is_of_the_dead(cell, dead)) {
-            self.tell(1, dead);
+            self.tell(1, dead, &mut wake);
             self.free(cell);
         }
     }
@@ -384,6 +389,10 @@ impl RawCondition {
     }
 }
 
+fn wake(word: *const Futex) {
+    Futex::wake(word, 1);
+}
+
 /// Whether the cell has a notification that nobody will take out.
 fn is_of_the_dead(cell: &Cell, dead: &impl Fn(u32) -> bool) -> bool {
     cell.word.load(Relaxed) == NOTIFIED && dead(cell.owner.load(Relaxed))
@@ -408,15 +417,15 @@ mod tests {
             assert!(condition.enter(owner, &NOBODY).is_some());
         }
         assert!(condition.enter(5, &NOBODY).is_none(), "no cell is left");
-        assert_eq!(condition.notify(1, |owner| owner == 1), 1);
+        assert_eq!(condition.notify(1, |owner| owner == 1, |_| ()), 1);
         assert_eq!(words(condition), [FREE, NOTIFIED, WAITING, WAITING]);
         assert!(condition.enter(5, &NOBODY).is_some(), "that of the dead one"); // behind the others
-        assert_eq!(condition.notify(0, |owner| owner == 2), 0);
+        assert_eq!(condition.notify(0, |owner| owner == 2, |_| ()), 0);
         assert_eq!(words(condition), [WAITING, FREE, NOTIFIED, WAITING]);
-        assert_eq!(condition.notify(u32::MAX, NOBODY), 2);
-        assert_eq!(condition.notify(1, NOBODY), 0, "one too many is lost");
+        assert_eq!(condition.notify(u32::MAX, NOBODY, |_| ()), 2);
+        assert_eq!(condition.notify(1, NOBODY, |_| ()), 0, "one too many is lost");
         assert_eq!(condition.waiting(), 0);
-        condition.notify(0, |_| true);
+        condition.notify(0, |_| true, |_| ());
         assert_eq!((words(condition), condition.used.load(Relaxed)), (vec![FREE; 4], 0));
     }
 
@@ -429,7 +438,7 @@ mod tests {
         }
         assert!(condition.enter(3, &NOBODY).is_none());
         assert!(condition.enter(3, &|owner| owner == 2).is_some());
-        assert_eq!(condition.notify(2, |owner| owner == 2), 2, "the one that died has been forgotten");
+        assert_eq!(condition.notify(2, |owner| owner == 2, |_| ()), 2, "the one that died has been forgotten");
     }
 
     #[test]
@@ -438,7 +447,7 @@ mod tests {
         let condition: &RawCondition = &sized;
         condition.used.store(u32::MAX, Relaxed);
         condition.cells.iter().for_each(|cell| cell.word.store(0x1234_5678, Relaxed));
-        assert_eq!(condition.notify(u32::MAX, NOBODY), 0);
+        assert_eq!(condition.notify(u32::MAX, NOBODY, |_| ()), 0);
         assert!(condition.enter(1, &NOBODY).is_none());
         condition.reset();
         assert!(condition.enter(1, &NOBODY).is_some());
