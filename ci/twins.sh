@@ -148,6 +148,16 @@ in_lock 'lock: sleeps on whatever the word is' $lock \
 expect 'rlock: an inner guard gives the lock up' twin crates/sync/src/raw/rlock.rs \
     's/if depth \& LEVELS > 1 \{/if false {/' polyproc-sync loom_rlock two_threads_take_it_twice
 
+# The condition: C1, C2, C3.
+condition=crates/sync/src/raw/condition.rs
+in_condition() { expect "$1" twin "$condition" "$2" polyproc-sync loom_condition "$3"; } # NAME SED-EXPRESSION TEST
+in_condition 'condition: nobody is woken' 's/^ *owe\(&raw const oldest\.word\);//' one_waiter_one_notifier
+in_condition 'condition: sleeps whatever the word is' \
+    's/word\.wait\(WAITING, until\)/word.wait(word.load(Relaxed), until)/' one_waiter_one_notifier
+in_condition 'condition: who is late does not look at what it was told' \
+    's/= if cell\.word\.load\(Relaxed\) != WAITING \{/= if !deadline.is_past() \&\& cell.word.load(Relaxed) != WAITING {/' \
+    a_notification_meets_a_waiter_whose_time_is_up
+
 # The semaphore: P1 to P4, P6, P7.
 in_semaphore 'semaphore: a release does not ring' $semaphore \
     '/fn add\(/,/^    \}/s/^ *self\.gate\.ring\(Side::Takers\); .*//' one_waiter_one_poster_two_rounds

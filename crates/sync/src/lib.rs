@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod condition;
+#[cfg(not(polyproc_loom))]
 pub mod deadlock;
 #[cfg(not(polyproc_loom))]
 pub mod event;
@@ -9,6 +11,8 @@ pub mod event;
 pub mod kept;
 #[cfg(not(polyproc_loom))]
 pub mod lock;
+#[cfg(not(polyproc_loom))]
+pub mod lockable;
 #[cfg(not(polyproc_loom))]
 pub mod permit;
 #[cfg(all(feature = "raw-sync", not(polyproc_loom)))]
@@ -22,11 +26,17 @@ pub mod rwlock;
 pub mod rwlock_guard;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
+#[cfg(not(polyproc_loom))]
+mod wakes;
 
+#[cfg(not(polyproc_loom))]
+pub use condition::{Condition, ConditionError};
 #[cfg(not(polyproc_loom))]
 pub use event::Event;
 #[cfg(not(polyproc_loom))]
 pub use lock::{Lock, LockError, LockGuard, OwnerDied};
+#[cfg(not(polyproc_loom))]
+pub use lockable::Lockable;
 #[cfg(not(polyproc_loom))]
 pub use permit::Permit;
 #[cfg(not(polyproc_loom))]

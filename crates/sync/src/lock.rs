@@ -4,6 +4,7 @@ use crate::deadlock::{self, Chain, Watcher};
 use crate::kept;
 use crate::raw::RawLock;
 use crate::raw::lock::NotLocked;
+use crate::wakes;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
@@ -57,9 +58,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Lock {
     /// Released by [`kept::release`].
-    object: ManuallyDrop<Arc<Object>>,
+    pub(crate) object: ManuallyDrop<Arc<Object>>,
     /// The object's bytes: mapped for as long as the process lives, and those of a lock for ever.
-    raw: &'static RawLock,
+    pub(crate) raw: &'static RawLock,
 }
 
 /// Why a lock was not got, or was got with a warning.
@@ -80,8 +81,8 @@ pub enum LockError {
     /// The calling thread holds the lock itself: drop the guard first.
     #[error("this thread holds the lock already: drop its guard before you lock again")]
     Mine,
-    /// The calling thread holds an [`RLock`](crate::RLock) 2^30 - 1 times already; a [`Lock`] never says so.
-    #[error("this thread holds the lock 1073741823 times already: drop some of its guards")]
+    /// The calling thread holds an [`RLock`](crate::RLock) 2^29 - 1 times already; a [`Lock`] never says so.
+    #[error("this thread holds the lock 536870911 times already: drop some of its guards")]
     TooDeep,
     /// This thread and others wait for each other: drop a guard that another of them waits for, and try again.
     #[error("{chain}")]
@@ -246,7 +247,13 @@ impl Lock {
         let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
         match unsafe { RawLock::lock_watched(thread, self.raw, deadline, watch) } {
-            Ok(how) => Ok(LockGuard { lock: self, thread, recovered: how.recovered, unrepaired: Cell::new(false) }),
+            Ok(how) => Ok(LockGuard {
+                lock: self,
+                thread,
+                recovered: how.recovered,
+                unrepaired: Cell::new(false),
+                owes_wakes: Cell::new(false),
+            }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::Mine) => Err(LockError::Mine),
             Err(NotLocked::GivenUp) => Err(LockError::Deadlock { chain: deadlock::found() }),
@@ -302,7 +309,13 @@ fn make(family: &'static Family) -> Result<Object, ShmError> {
 /// * The calling thread holds the lock, and no guard of it exists.
 #[doc(hidden)]
 pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
-    LockGuard { lock, thread: Thread::current(), recovered: false, unrepaired: Cell::new(false) }
+    LockGuard {
+        lock,
+        thread: Thread::current(),
+        recovered: false,
+        unrepaired: Cell::new(false),
+        owes_wakes: Cell::new(false),
+    }
 }
 
 /// The bytes of a lock, for values that are bound to it.
@@ -368,12 +381,14 @@ impl<'de> Deserialize<'de> for Lock {
 /// ```
 #[must_use = "the lock is given up as soon as the guard is dropped"]
 pub struct LockGuard<'a> {
-    lock: &'a Lock,
+    pub(crate) lock: &'a Lock,
     /// The kernel marks the lock when this thread dies, no other.
-    thread: Thread,
-    recovered: bool,
+    pub(crate) thread: Thread,
+    pub(crate) recovered: bool,
     /// Whether the next holder is to be told of the death again.
-    unrepaired: Cell<bool>,
+    pub(crate) unrepaired: Cell<bool>,
+    /// Whether this thread is to wake others when it has given the lock up.
+    pub(crate) owes_wakes: Cell<bool>,
 }
 
 impl LockGuard<'_> {
@@ -412,6 +427,9 @@ impl Drop for LockGuard<'_> {
         if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
             unsafe { RawLock::unlock_as(self.thread, self.lock.raw, self.unrepaired.get()) };
+            if self.owes_wakes.get() {
+                wakes::pay();
+            }
         } // else a copy in a forked child, which does not hold the lock
     }
 }

@@ -5,6 +5,7 @@ use crate::kept;
 use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRLock;
 use crate::raw::rlock::NotLocked;
+use crate::wakes;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError, message};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 /// lock, a thread that ends with guards forgotten gives it up as the dead do, a stopped holder (`SIGSTOP`) keeps it.
 ///
 /// # Limits
-/// One thread holds 128 different locks at most, and panics at the next one; the same one 2^30 - 1 times
+/// One thread holds 128 different locks at most, and panics at the next one; the same one 2^29 - 1 times
 /// ([`LockError::TooDeep`]). No operation may be used in an asynchronous signal handler.
 ///
 /// # Examples
@@ -47,9 +48,9 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct RLock {
     /// Released by [`kept::release`].
-    object: ManuallyDrop<Arc<Object>>,
+    pub(crate) object: ManuallyDrop<Arc<Object>>,
     /// The object's bytes: mapped for as long as the process lives, and those of such a lock for ever.
-    raw: &'static RawRLock,
+    pub(crate) raw: &'static RawRLock,
 }
 
 impl RLock {
@@ -117,7 +118,7 @@ impl RLock {
     /// Takes the lock, once more if this thread holds it; sleeps until it is free.
     ///
     /// # Panics
-    /// If this thread holds 128 other locks already, or this one 2^30 - 1 times.
+    /// If this thread holds 128 other locks already, or this one 2^29 - 1 times.
     ///
     /// # Examples
     /// ```
@@ -225,6 +226,11 @@ impl RLock {
         let raw = unsafe { &*object.as_ptr().cast::<RawRLock>() };
         Self { object: ManuallyDrop::new(object), raw }
     }
+
+    /// The lock with which an object of another kind begins; it travels with that one only.
+    pub(crate) fn within(object: Arc<Object>, raw: &'static RawRLock) -> Self {
+        Self { object: ManuallyDrop::new(object), raw }
+    }
 }
 
 const LEN: u64 = size_of::<RawRLock>() as u64;
@@ -287,10 +293,10 @@ impl<'de> Deserialize<'de> for RLock {
 /// ```
 #[must_use = "the lock is given up as soon as the last guard is dropped"]
 pub struct RLockGuard<'a> {
-    lock: &'a RLock,
+    pub(crate) lock: &'a RLock,
     /// The kernel marks the lock when this thread dies, no other.
-    thread: Thread,
-    recovered: bool,
+    pub(crate) thread: Thread,
+    pub(crate) recovered: bool,
 }
 
 impl RLockGuard<'_> {
@@ -331,7 +337,9 @@ impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
         if self.thread.is_current() {
             // SAFETY: as in `lock_deadline`; this thread took the lock and still holds it.
-            unsafe { RawRLock::unlock_as(self.thread, self.lock.raw) };
+            if unsafe { RawRLock::unlock_as(self.thread, self.lock.raw) } {
+                wakes::pay();
+            }
         } // else a copy in a forked child, which does not hold the lock
     }
 }

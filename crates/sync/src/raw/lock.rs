@@ -55,6 +55,7 @@
 //! The kernel's robust futex ABI; glibc's node layout. Why not glibc's robust mutex: it forgets sleepers when the woken one dies.
 
 pub use super::locked::{Locked, NotLocked, Watch};
+use super::thread_is_dead;
 use super::waiters::{
     COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, raise_fence, with_expiry,
 };
@@ -95,7 +96,8 @@ pub struct RawLock {
     idle: AtomicU32,
     /// See `# State`.
     wait: AtomicU64,
-    spare: AtomicU64,
+    /// See [`RawLock::deaths`]. Written by the holder only.
+    deaths: AtomicU64,
     /// The holder's place in its thread's robust list: addresses that mean something to the holder only.
     node: [AtomicU64; 2],
 }
@@ -116,7 +118,7 @@ impl RawLock {
             word: Futex::new(0),
             idle: AtomicU32::new(0),
             wait: AtomicU64::new(0),
-            spare: AtomicU64::new(0),
+            deaths: AtomicU64::new(0),
             node: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
@@ -130,6 +132,18 @@ impl RawLock {
     pub fn owner(&self) -> Option<u32> {
         let tid = self.word.load(Relaxed) & TID;
         (tid != 0).then_some(tid)
+    }
+
+    /// A number that has changed if a holder has died since, or has given the lock up unrepaired; exact for the holder.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_sync::raw::RawLock::new().deaths(), 0);
+    /// ```
+    #[must_use]
+    pub fn deaths(&self) -> u64 {
+        let word = self.word.load(Relaxed);
+        let not_taken_since = word & DIED != 0 && word & TID == 0;
+        self.deaths.load(Relaxed).wrapping_add(u64::from(not_taken_since))
     }
 
     /// Takes the lock, sleeping until `deadline` at most.
@@ -341,7 +355,11 @@ impl RawLock {
                 let mark = if self.wait.load(Relaxed) & COUNT == 0 { 0 } else { WAITERS };
                 if self.word.compare_exchange(word, me.id() | mark, Acquire, Relaxed).is_ok() {
                     self.note_waiters(); // SYNC(L1)
-                    return Ok(Locked { recovered: word & (DIED | TID) != 0 });
+                    let recovered = word & (DIED | TID) != 0;
+                    if recovered {
+                        self.deaths.store(self.deaths.load(Relaxed).wrapping_add(1), Relaxed);
+                    }
+                    return Ok(Locked { recovered });
                 }
                 continue;
             }
@@ -433,7 +451,7 @@ impl RawLock {
 
     /// At a tick: frees the word of an owner that the kernel does not know any more, as the kernel would have done.
     #[cold]
-    fn rob_the_dead(&self) {
+    pub(super) fn rob_the_dead(&self) {
         let word = self.word.load(Relaxed);
         if word & TID != 0 && thread_is_dead(word & TID) {
             let _ = self.word.compare_exchange(word, (word & WAITERS) | DIED, AcqRel, Relaxed);
@@ -449,16 +467,6 @@ impl Default for RawLock {
 
 /// How long a waiter sleeps that nobody may see.
 const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
-
-#[cfg(not(polyproc_loom))]
-fn thread_is_dead(tid: u32) -> bool {
-    polyproc_sys::liveness::tid_is_dead(tid)
-}
-
-#[cfg(polyproc_loom)]
-fn thread_is_dead(_: u32) -> bool {
-    false
-}
 
 #[cfg(all(test, not(polyproc_loom)))]
 mod tests {

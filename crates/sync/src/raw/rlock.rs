@@ -3,7 +3,8 @@
 //! # State
 //! | bits of `depth` | name | meaning |
 //! |---|---|---|
-//! | 0..30 | levels | how often the holder has taken it and not given it up |
+//! | 0..29 | levels | how often the holder has taken it and not given it up |
+//! | 29 | `OWES` | the holder is to wake others when it has given the lock up |
 //! | 30 | `UNREPAIRED` | the next holder is to be told of the death again |
 //! | 31 | `RECOVERED` | the holder before this one died, and nobody has said since that all is whole again |
 //!
@@ -27,7 +28,8 @@ use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use polyproc_sys::futex::Futex;
 use polyproc_sys::robust::Thread;
 
-const LEVELS: u32 = UNREPAIRED - 1;
+const LEVELS: u32 = OWES - 1;
+const OWES: u32 = 1 << 29;
 const UNREPAIRED: u32 = 1 << 30;
 const RECOVERED: u32 = 1 << 31;
 
@@ -81,7 +83,7 @@ const _: () = assert!(size_of::<RawRLock>() == 56 && core::mem::offset_of!(RawRL
 pub enum NotLocked {
     /// Somebody else holds it, and the deadline came.
     TimedOut,
-    /// This thread holds it 2^30 - 1 times already.
+    /// This thread holds it 2^29 - 1 times already.
     TooDeep,
     /// The watch gave up.
     GivenUp,
@@ -225,38 +227,39 @@ impl RawRLock {
     #[inline]
     pub unsafe fn unlock(this: *const Self) {
         // SAFETY: the caller's duty is the same.
-        unsafe { Self::unlock_as(Thread::current(), this) };
+        let _ = unsafe { Self::unlock_as(Thread::current(), this) };
     }
 
-    /// [`RawRLock::unlock`] for who knows already which thread it is.
+    /// [`RawRLock::unlock`] for who knows already which thread it is; whether it has to wake others now
+    /// ([`RawRLock::owe_wakes`]).
     ///
     /// # Safety
     /// * As for [`RawRLock::unlock`], and `me` is the calling thread.
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
-    pub unsafe fn unlock_as(me: Thread, this: *const Self) {
+    pub unsafe fn unlock_as(me: Thread, this: *const Self) -> bool {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         let depth = lock.depth.load(Relaxed);
-        if depth != 1 || !me.announces(word_of(this)) || !lock.lock.try_unlock_announced(me) {
-            // SAFETY: the caller's duty is the same.
-            unsafe { Self::unlock_level(me, this, depth) };
-        }
+        let done = depth == 1 && me.announces(word_of(this)) && lock.lock.try_unlock_announced(me);
+        // SAFETY: the caller's duty is the same.
+        !done && unsafe { Self::unlock_level(me, this, depth) }
     }
 
     /// Gives up one level of several, or a lock that is wanted, that is unrepaired, or that is in this thread's list, perhaps
     /// by another address.
     #[inline(never)]
-    unsafe fn unlock_level(me: Thread, this: *const Self, depth: u32) {
+    unsafe fn unlock_level(me: Thread, this: *const Self, depth: u32) -> bool {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
         if depth & LEVELS > 1 {
             lock.depth.store(depth - 1, Relaxed);
-            return;
+            return false;
         }
         let held = if me.announces(word_of(this)) { &raw const lock.lock } else { lock.home(me) };
         // SAFETY: the caller's duty is the same; by another address it is the same lock, or else one of this thread's (D2).
         unsafe { RawLock::unlock_as(me, held, depth & UNREPAIRED != 0) };
+        depth & OWES != 0
     }
 
     /// The lock by the address by which this thread has announced it (D2).
@@ -264,6 +267,66 @@ impl RawRLock {
     fn home(&self, me: Thread) -> *const RawLock {
         let home = usize::try_from(self.home.load(Relaxed)).unwrap_or(0);
         me.owned_at(home).map_or(&raw const self.lock, <*const Futex>::cast)
+    }
+
+    /// Gives all levels up; says how many there were, and whether it has to wake others now.
+    ///
+    /// # Safety
+    /// * As for [`RawRLock::unlock`], and `me` is the calling thread.
+    ///
+    /// # Examples
+    /// See [`RawRLock::retake_as`].
+    #[doc(hidden)]
+    pub unsafe fn release_as(me: Thread, this: *const Self) -> (u32, bool) {
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
+        let depth = lock.depth.load(Relaxed);
+        lock.depth.store((depth & !LEVELS) | 1, Relaxed);
+        // SAFETY: the caller's duty is the same.
+        (depth & LEVELS, unsafe { Self::unlock_as(me, this) })
+    }
+
+    /// Takes the lock `levels` times at once, and tells its levels of a death if the lock counts other
+    /// [`deaths`](RawLock::deaths) than `deaths`; says whether it does.
+    ///
+    /// # Safety
+    /// * As for [`RawRLock::lock`], `me` is the calling thread, and does not hold the lock.
+    ///
+    /// # Examples
+    /// ```
+    /// use polyproc_sync::raw::RawRLock;
+    /// use polyproc_sys::robust::Thread;
+    /// let (lock, me) = (RawRLock::new(), Thread::current());
+    /// // SAFETY: a lock of this frame.
+    /// assert!(!unsafe { RawRLock::retake_as(me, &raw const lock, 2, 0) });
+    /// // SAFETY: held just now.
+    /// assert_eq!(unsafe { RawRLock::release_as(me, &raw const lock) }, (2, false));
+    /// ```
+    #[doc(hidden)]
+    pub unsafe fn retake_as(me: Thread, this: *const Self, levels: u32, deaths: u64) -> bool {
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
+        // SAFETY: the caller's duty is the same. Without a deadline it fails only if others have written that it is held.
+        let _ = unsafe { Self::lock_as(me, this, Deadline::NEVER) };
+        let died = lock.lock.deaths() != deaths;
+        lock.depth.store(if died { RECOVERED } else { 0 } | levels & LEVELS, Relaxed);
+        died
+    }
+
+    /// When the last level is given up, its holder is told that it has to wake others; to be called by the holder.
+    #[doc(hidden)]
+    pub fn owe_wakes(&self) {
+        self.depth.store(self.depth.load(Relaxed) | OWES, Relaxed);
+    }
+
+    /// The lock without its levels.
+    ///
+    /// ```
+    /// assert_eq!(polyproc_sync::raw::RawRLock::new().as_lock().deaths(), 0);
+    /// ```
+    #[must_use]
+    pub fn as_lock(&self) -> &RawLock {
+        &self.lock
     }
 
     /// The next holder is told of the death again, until [`RawRLock::make_consistent`]; to be called by the holder.
@@ -299,7 +362,7 @@ impl RawRLock {
     /// # unsafe { RawRLock::unlock(&raw const lock) };
     /// ```
     pub fn make_consistent(&self) {
-        self.depth.store(self.depth.load(Relaxed) & LEVELS, Relaxed);
+        self.depth.store(self.depth.load(Relaxed) & (LEVELS | OWES), Relaxed);
     }
 }
 
