@@ -17,7 +17,8 @@ pub use polyproc_shm::{
 #[cfg(feature = "raw-sync")]
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{
-    AcquireError, Event, Lock, LockError, LockGuard, OwnerDied, Permit, RLock, RLockGuard, Semaphore, TooManyPermits,
+    AcquireError, Barrier, BarrierError, BarrierWait, Event, Lock, LockError, LockGuard, OwnerDied, Permit, RLock,
+    RLockGuard, Semaphore, TooManyPermits,
 };
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{

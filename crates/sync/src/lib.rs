@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod barrier;
+#[cfg(not(polyproc_loom))]
 pub mod event;
 #[cfg(not(polyproc_loom))]
 #[doc(hidden)]
@@ -17,6 +19,8 @@ pub mod rlock;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
 
+#[cfg(not(polyproc_loom))]
+pub use barrier::{Barrier, BarrierError, BarrierWait};
 #[cfg(not(polyproc_loom))]
 pub use event::Event;
 #[cfg(not(polyproc_loom))]

@@ -81,7 +81,7 @@ pub(crate) const SLOTS: u64 = 8;
 impl Mailbox {
     pub(crate) fn mailbox() -> Self {
         // SAFETY: `trace` names what the slots hold, and nobody else registers the kind in the tests.
-        unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain }) };
+        unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain, holder_died: |_, _| {} }) };
         Self::new(SLOTS * 32)
     }
 
