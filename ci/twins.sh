@@ -90,12 +90,15 @@ ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
 copies=crates/values/src/raw/copies.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
 claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs rwlock=crates/sync/src/raw/rwlock.rs
+claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs
+meeting=crates/sync/src/raw/barrier.rs # `barrier` is that of the CPUs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
 in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
 in_semaphore() { expect "$1" twin "$2" "$3" polyproc-sync loom_semaphore "$4"; } # likewise
 in_event() { expect "$1" twin "$2" "$3" polyproc-sync loom_event "$4"; } # likewise
 in_rwlock() { expect "$1" twin "$2" "$3" polyproc-sync loom_rwlock "$4"; } # likewise
+in_barrier() { expect "$1" twin "$2" "$3" polyproc-sync loom_barrier "$4"; } # likewise
 in_ring() { expect "$1" twin "$2" "$3" polyproc-queue loom_ring "$4"; } # likewise
 in_claims() { expect "$1" twin "$2" "$3" polyproc-values loom_claim "$4"; } # likewise
 in_values() { expect "$1" twin "$2" "$3" polyproc-values loom_value "$4"; } # likewise
@@ -212,6 +215,13 @@ in_rwlock 'rwlock: a writer gives up without Release' $rwlock \
 in_rwlock 'rwlock: a reader without a cell gives the inner lock up' $rwlock \
     's/^( *)self\.alone\.store\(1, Relaxed\);/&\n\1unsafe { RawLock::unlock(\&raw const self.writer, false) };/' \
     a_reader_without_a_cell_keeps_a_writer_out
+# The barrier: B2, B4, S1.
+in_barrier 'barrier: a claim for a round that has ended' $meeting \
+    's/if tag\(self\.state\.load\(Acquire\)\) != tag\(seen\) \{/if false {/' actions_come_one_after_the_other
+in_barrier 'barrier: a sleeper is not marked' $meeting \
+    's/compare_exchange\(now, now \| mark, /compare_exchange(now, now, /' two_parties
+in_barrier 'barrier: arrivals are not acquired' $meeting \
+    '/fn arrived/,/^    \}/s/load\(Acquire\)/load(Relaxed)/' two_parties
 
 # The slotring: S1, S2, S4, S5, Q1.
 in_ring 'ring: a producer moves on a lap too far' $ring \

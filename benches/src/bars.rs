@@ -138,9 +138,13 @@ pub const BARS: &[Bar] = {
         "Semaphore, owned, acquire + drop", "at most 1.3x sem_t", Time(1.3), NS,
             "semaphore/uncontended": "polyproc, owned", "sem_t shared";
         "Event that is set, wait", "at most 3 ns over a load", Over(3.0), NS,
-            "sync/event that is set": "polyproc wait", "floor: a load";
+            "event/uncontended": "wait for a set event", "floor: a load";
         "Event, wake-up", "at most 1.3x of a bare futex", Time(1.3), Micros,
             "sync/wake-up of a process that sleeps": "polyproc Event", "floor: futex";
+        "Condition, wake-up", "at most 1.3x of a bare futex", Time(1.3), Micros,
+            "sync/wake-up of a process that sleeps": "polyproc Condition", "floor: futex";
+        "Barrier of 2, wake-up", "at most 1.3x of a bare futex", Time(1.3), Micros,
+            "sync/wake-up of a process that sleeps": "polyproc Barrier", "floor: futex";
         "RwLock, readers of 2 processes", "at least 1.8x of those of one", Rate(1.8), Mps,
             "rwlock/readers at the same time": "polyproc, 2 processes", "polyproc, 1 process";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,

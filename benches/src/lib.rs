@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod death;
 pub mod helper;
 pub mod lock;
+pub mod meeting;
 pub mod page;
 pub mod partner;
 pub mod pool;

@@ -7,7 +7,7 @@ use crate::partner::{hear, low, say, spin};
 use core::time::Duration;
 use polyproc::parts::sys::atomic::Ordering::{Relaxed, Release};
 use polyproc::parts::sys::deadline::now_ns;
-use polyproc::{Event, Queue};
+use polyproc::{Barrier, Condition, Event, Lock, Queue};
 use serde::{Deserialize, Serialize};
 
 /// What the process sleeps on.
@@ -17,12 +17,18 @@ pub enum Bed {
     Futex,
     /// An `Event`, which it clears when it is awake.
     Event,
+    /// A `Barrier` of two.
+    Barrier,
+    /// A `Condition`, and a word that is changed under its lock.
+    Condition,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Beds {
     place: u64,
     event: Event,
+    barrier: Barrier,
+    condition: Condition<Lock>,
 }
 
 /// The process.
@@ -41,7 +47,12 @@ impl Sleeper {
     #[must_use]
     pub fn start() -> Self {
         let (page, place) = Page::create();
-        let beds = Beds { place, event: Event::new().expect("an event") };
+        let beds = Beds {
+            place,
+            event: Event::new().expect("an event"),
+            barrier: Barrier::new(2).expect("a barrier"),
+            condition: Condition::with_lock(&Lock::new().expect("a lock")).expect("a condition"),
+        };
         Self { helper: Helper::start(sleep, beds.clone()), beds, page }
     }
 
@@ -70,6 +81,12 @@ impl Sleeper {
             match bed {
                 Bed::Futex => say(ping, low(i)),
                 Bed::Event => self.beds.event.set(),
+                Bed::Barrier => drop(self.beds.barrier.wait().expect("nobody dies in a bench")),
+                Bed::Condition => {
+                    let guard = self.beds.condition.lock();
+                    ping.store(low(i), Relaxed);
+                    assert!(matches!(self.beds.condition.notify(&guard), Ok(1)), "it sleeps");
+                }
             }
             spin(pong, low(i));
             time += now_ns() - start;
@@ -89,6 +106,12 @@ fn sleep(orders: Orders<(Bed, u64)>, answers: Queue<()>, beds: Beds) {
                 Bed::Event => {
                     beds.event.wait();
                     beds.event.clear();
+                }
+                Bed::Barrier => drop(beds.barrier.wait().expect("nobody dies in a bench")),
+                Bed::Condition => {
+                    let mut guard = beds.condition.lock();
+                    let asleep = || page.ping.0.load(Relaxed) != low(i);
+                    beds.condition.wait_while(&mut guard, asleep).expect("few wait");
                 }
             }
             page.pong.0.store(low(i), Release);

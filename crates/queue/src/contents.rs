@@ -10,7 +10,7 @@ use polyproc_shm::{BlockRef, Family, Kind, KindHooks, register_kind};
 /// queues does so before `main`, so that each can clear up after the others.
 pub(crate) extern "C" fn register_queue() {
     // SAFETY: `trace` names the slots and every message in them, `drain` frees these alone; only here is the kind defined.
-    unsafe { register_kind(Kind::Queue, KindHooks { trace: trace_queue, drop: drain_queue }) };
+    unsafe { register_kind(Kind::Queue, KindHooks { trace: trace_queue, drop: drain_queue, holder_died: |_, _| {} }) };
 }
 
 #[used]
@@ -46,7 +46,7 @@ fn drain_queue(family: &'static Family, offset: u64) {
 pub(crate) extern "C" fn register_board() {
     // SAFETY: `trace` names the words and every result that a cell names, `free` frees these alone; only here is the kind
     // defined.
-    unsafe { register_kind(Kind::Board, KindHooks { trace: trace_board, drop: free_board }) };
+    unsafe { register_kind(Kind::Board, KindHooks { trace: trace_board, drop: free_board, holder_died: |_, _| {} }) };
 }
 
 #[used]

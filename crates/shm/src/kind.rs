@@ -87,16 +87,16 @@ impl Kind {
     }
 }
 
-/// What the objects of a kind own besides their own block ([`register_kind`]).
+/// What the objects of a kind own besides their own block, and what a death means to them ([`register_kind`]).
 ///
-/// Both functions are handed the offset of an object's block, look at it as untrusted bytes, and must accept an object
+/// The functions are handed the offset of an object's block, look at it as untrusted bytes, and must accept an object
 /// that was never finished (all zero) or was damaged.
 ///
 /// ```
 /// use polyproc_shm::{BlockRef, Family, KindHooks};
 /// fn trace(_: &'static Family, _object: u64, _name: &mut dyn FnMut(BlockRef)) {}
 /// fn drop(_: &'static Family, _object: u64) {}
-/// let hooks = KindHooks { trace, drop };
+/// let hooks = KindHooks { trace, drop, holder_died: |_, _| {} };
 /// assert!(format!("{hooks:?}").contains("trace"));
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,9 @@ pub struct KindHooks {
     /// Frees what the object refers to; runs in the process that drops the last handle, before the object's own block is
     /// freed. If it is killed, another process runs it again.
     pub drop: fn(&'static Family, u64),
+    /// A process that held the object has died. It runs while the dead one's hold is still noted, once or, if who clears up is
+    /// killed meanwhile, more often, also where the object is about to be dropped; under the family's holders lock, as `trace`.
+    pub holder_died: fn(&'static Family, u64),
 }
 
 static HOOKS: [OnceLock<KindHooks>; KINDS] = [const { OnceLock::new() }; KINDS];
@@ -128,7 +131,7 @@ static REGISTERED: AtomicU64 = AtomicU64::new(0);
 /// ```
 /// use polyproc_shm::{BlockRef, Family, Kind, KindHooks, register_kind};
 /// // SAFETY: our objects of this kind refer to no blocks, and nobody else registers it.
-/// unsafe { register_kind(Kind::User, KindHooks { trace: |_, _, _| {}, drop: |_, _| {} }) };
+/// unsafe { register_kind(Kind::User, KindHooks { trace: |_, _, _| {}, drop: |_, _| {}, holder_died: |_, _| {} }) };
 /// ```
 pub unsafe fn register_kind(kind: Kind, hooks: KindHooks) {
     if HOOKS[kind as usize].set(hooks).is_ok() {

@@ -98,6 +98,18 @@ impl Family {
         all
     }
 
+    /// Tells an object that a process which held it has died.
+    fn tell_of_death(&'static self, (object, generation): (u64, u32)) {
+        let Ok(place) = self.map.place(object) else { return };
+        let tag = Tag(place.tag.load(Acquire));
+        if tag.generation() == generation
+            && tag.count().is_some()
+            && let Some(hooks) = kind::hooks(place.kind)
+        {
+            (hooks.holder_died)(self, object);
+        }
+    }
+
     /// Under the holders lock. Every step finds what it looks for by the words alone and can be done again.
     fn sweep(&'static self, p: ProcessId, orphans: &mut Vec<Orphan>) -> Reclaimed {
         let mut done = Reclaimed::default();
@@ -111,7 +123,8 @@ impl Family {
         let is_dead = |q: ProcessId| q != me && (q == p || !self.is_registered(q));
         let dead_owner = |tag: Tag| tag.owner().filter(|&q| is_dead(q));
 
-        // 1. Its holds, and cells that it never finished.
+        // 1. Its holds, and cells that it never finished. In a family with a name all members hold the object that has it.
+        self.tell_of_death(self.root_block());
         self.for_each_cell(|_, place, tag, cell| {
             let Some(owner) = dead_owner(tag) else { return };
             match cell.read() {
@@ -119,6 +132,7 @@ impl Family {
                     self.free_block(place, tag.generation(), owner);
                 }
                 Some(record) if record.message.is_none() => {
+                    self.tell_of_death((record.object, record.generation));
                     self.release_cell(place, tag, cell, orphans);
                     done.holds += 1;
                 }

@@ -339,6 +339,8 @@ fn the_sweep() {
             let (locks, own): (Vec<Lock>, Mailbox) = message::decode_block(family().claim(r).unwrap()).unwrap();
             shared.clear(2);
             assert_eq!(family().stats().blocks(Kind::Lock), before.blocks(Kind::Lock) + 1);
+            assert!((1..=2).contains(&own.deaths()), "its holder's death is told, by each sweep that came so far");
+            assert_eq!(shared.deaths(), 0, "a forked child is no holder");
             drop((locks, own));
             nothing_is_left(&before);
             if reclaimed.processes == 2 { "not yet cleared up" } else { "cleared up" }.into()

@@ -13,19 +13,22 @@ use std::sync::Arc;
 /// descriptor.
 ///
 /// # Fairness
-/// A [`set`](Self::set) wakes everybody. Whoever sleeps when the event is set returns `true`, although it be cleared at once;
-/// a waiter spins a little before (not where there is one CPU), and may miss a set that is cleared within those
-/// microseconds. No system call where nobody sleeps; a wait for an event that is set is one load. Any number of waiters.
+/// A [`set`](Self::set) wakes everybody. Whoever sleeps when the event is set returns `true`, although it be cleared at
+/// once; a waiter spins a little before (not where there is one CPU), and may miss a set that is cleared within those
+/// microseconds. No system call where nobody sleeps; a wait for an event that is set is one load. Any number of
+/// waiters.
 ///
 /// # When a process dies
-/// A setter that is killed has set the event or it has not; if it has, everybody is woken: the kernel wakes one sleeper in its
-/// place, who wakes the others. A killed sleeper costs the next set one system call. A stopped setter (`SIGSTOP`) may have
-/// set the event and not woken anybody yet: sleepers find out after 100 ms. A forked child uses the handles that it inherits.
+/// A setter that is killed has set the event or it has not; if it has, everybody is woken: the kernel wakes one sleeper
+/// in its place, who wakes the others. A killed sleeper costs the next set one system call. A stopped setter
+/// (`SIGSTOP`) may have set the event and not woken anybody yet: sleepers find out after 100 ms. A forked child uses
+/// the handles that it inherits.
 ///
 /// # Limits
-/// [`set`](Self::set), [`clear`](Self::clear) and [`is_set`](Self::is_set) may be used in an asynchronous signal handler, the
-/// other operations may not. While a set wakes sleepers, a lock that its thread holds is not announced to the kernel: if
-/// the process is killed within those few instructions, others get the lock after 100 ms instead of at once.
+/// [`set`](Self::set), [`clear`](Self::clear) and [`is_set`](Self::is_set) may be used in an asynchronous signal
+/// handler, the other operations may not. While a set wakes sleepers, a lock that its thread holds is not announced to
+/// the kernel: if the process is killed within those few instructions, others get the lock after 100 ms instead of at
+/// once.
 ///
 /// # Examples
 /// ```
@@ -61,8 +64,8 @@ impl Event {
         make(Family::get()?).map(|object| Self::of(Arc::new(object)))
     }
 
-    /// A new event with a name, for programs without kinship: they [`open`](Self::open) it by that. The name goes with the
-    /// last process that holds the event.
+    /// A new event with a name, for programs without kinship: they [`open`](Self::open) it by that. The name goes with
+    /// the last process that holds the event.
     ///
     /// # Errors
     /// [`SegmentError`]: the name is taken, it is no name, or there is no space.
@@ -126,8 +129,8 @@ impl Event {
         self.raw.is_set()
     }
 
-    /// Sets the event and wakes all who sleep; later waits return at once. What came before it is seen by whoever returns from a
-    /// wait. Never blocks; may be called in an asynchronous signal handler.
+    /// Sets the event and wakes all who sleep; later waits return at once. What came before it is seen by whoever
+    /// returns from a wait. Never blocks; may be called in an asynchronous signal handler.
     ///
     /// ```
     /// let event = polyproc_sync::Event::new()?;

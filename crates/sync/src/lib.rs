@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(polyproc_loom))]
+pub mod barrier;
+#[cfg(not(polyproc_loom))]
 pub mod condition;
 #[cfg(not(polyproc_loom))]
 pub mod deadlock;
@@ -29,6 +31,8 @@ pub mod semaphore;
 #[cfg(not(polyproc_loom))]
 mod wakes;
 
+#[cfg(not(polyproc_loom))]
+pub use barrier::{Barrier, BarrierError, BarrierWait};
 #[cfg(not(polyproc_loom))]
 pub use condition::{Condition, ConditionError};
 #[cfg(not(polyproc_loom))]

@@ -1,5 +1,5 @@
-//! The event, killed at every instruction: as setter before one and before two sleepers, as sleeper, and as the one just
-//! woken; and set by a signal handler of the very thread that waits.
+//! The event, killed at every instruction: as setter before one and before two sleepers, as sleeper, and as the one
+//! just woken; and set by a signal handler of the very thread that waits.
 //!
 //! The tick is a minute, so that a wake-up that only the tick repairs shows as a hang.
 #![cfg_attr(polyproc_loom, allow(unused, reason = "models have no processes"))]

@@ -8,7 +8,7 @@ use polyproc_shm::{BlockRef, Family, Kind, KindHooks, register_kind};
 /// before `main`, so that each can clear up after the others.
 pub(crate) extern "C" fn register_array() {
     // SAFETY: an array owns these two blocks, which `trace` names and `free` frees; only here is the kind defined.
-    unsafe { register_kind(Kind::Array, KindHooks { trace: trace_array, drop: free_array }) };
+    unsafe { register_kind(Kind::Array, KindHooks { trace: trace_array, drop: free_array, holder_died: |_, _| {} }) };
 }
 
 #[used]

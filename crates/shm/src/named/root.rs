@@ -41,6 +41,13 @@ impl Family {
         Ok(Some(root))
     }
 
+    /// Offset and generation of the object that has the name; no object's where there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "a generation has 32 bits")]
+    pub(crate) fn root_block(&self) -> (u64, u32) {
+        let header = self.map.header();
+        (header.root.load(Acquire), header.root_generation.load(Relaxed) as u32)
+    }
+
     /// Whether the block is that of the object that has the name of this family's segment.
     pub(crate) fn is_root(&self, offset: u64, generation: u32) -> bool {
         let header = self.map.header();

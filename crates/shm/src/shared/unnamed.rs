@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// others.
 extern "C" fn register() {
     // SAFETY: memory owns one block, which `trace` names and `free` frees; only here is the kind defined.
-    unsafe { register_kind(Kind::Memory, KindHooks { trace, drop: free }) };
+    unsafe { register_kind(Kind::Memory, KindHooks { trace, drop: free, holder_died: |_, _| {} }) };
 }
 
 #[used]

@@ -81,8 +81,15 @@ pub(crate) const SLOTS: u64 = 8;
 impl Mailbox {
     pub(crate) fn mailbox() -> Self {
         // SAFETY: `trace` names what the slots hold, and nobody else registers the kind in the tests.
-        unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain }) };
-        Self::new(SLOTS * 32)
+        unsafe { register_kind(Kind::Queue, KindHooks { trace, drop: drain, holder_died }) };
+        let mailbox = Self::new(SLOTS * 32 + 8);
+        word(&mailbox.0, SLOTS * 4).store(0, SeqCst);
+        mailbox
+    }
+
+    /// How often a process has died that held it.
+    pub(crate) fn deaths(&self) -> u64 {
+        word(&self.0, SLOTS * 4).load(SeqCst)
     }
 
     pub(crate) fn put(&self, slot: u64, r: BlockRef) {
@@ -100,6 +107,12 @@ impl Mailbox {
     pub(crate) fn clear(&self, slot: u64) {
         word(&self.0, slot * 4 + 1).store(0, SeqCst);
     }
+}
+
+fn holder_died(family: &'static Family, object: u64) {
+    let at = family.at(object + SLOTS * 32, 8).unwrap().cast::<AtomicU64>();
+    // SAFETY: `at` checked that 8 bytes are there; aligned; any bits are valid.
+    unsafe { &*at }.fetch_add(1, SeqCst);
 }
 
 fn read(family: &Family, object: u64, slot: u64) -> Option<BlockRef> {

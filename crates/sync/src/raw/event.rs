@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Invariants
-//! E1. Whoever sleeps is counted in the epoch that he remembers, or that has ended; he returns `true` exactly if it has, that
-//!     is if the event was set after he was counted, whatever became of it since.
+//! E1. Whoever sleeps is counted in the epoch that he remembers, or that has ended; he returns `true` exactly if it
+//!     has, that is if the event was set after he was counted, whatever became of it since.
 //! E2. When an epoch ends, a living thread has all its sleepers to wake: the setter, and who is woken while `OWED`.
 //! E3. Both have announced the event to the kernel meanwhile, which wakes another sleeper if they die.
 //! E4. `SET` implies that nobody is counted.
@@ -31,16 +31,16 @@
 //! # Memory ordering
 //! S1. All changes are read-modify-writes of one word, so whoever sees what `set` has left, or what came behind, with
 //!     Acquire sees what came before that `set` (Release).
-//! S2. A `set` of a set event is a read-modify-write as well: a load could see a state from before a `clear` whose caller then
-//!     looks at data from before the `set`, and sleeps.
+//! S2. A `set` of a set event is a read-modify-write as well: a load could see a state from before a `clear` whose
+//!     caller then looks at data from before the `set`, and sleeps.
 //!
 //! # If a process dies
-//! The setter, before it has woken all: the kernel wakes one sleeper (E3), and if there were several he wakes the others (E2).
-//! Who is woken and dies: likewise. A sleeper: it stays counted, for which the next `set` makes one system call too many.
-//! Left to the tick ([`polyproc_sys::futex::tick`]): two deaths within the same few instructions; a kernel before 6.2;
-//! four ends of epochs between a waiter's count and his sleep; a setter that dies where the kernel prefers a new sleeper
-//! of higher priority to the only old one; and a lock that the setter holds while it wakes sleepers is not announced: if it dies
-//! just then, those who wait for the lock see it at their tick.
+//! The setter, before it has woken all: the kernel wakes one sleeper (E3), and if there were several he wakes the
+//! others (E2). Who is woken and dies: likewise. A sleeper: it stays counted, for which the next `set` makes one system
+//! call too many. Left to the tick ([`polyproc_sys::futex::tick`]): two deaths within the same few instructions; a
+//! kernel before 6.2; four ends of epochs between a waiter's count and his sleep; a setter that dies where the kernel
+//! prefers a new sleeper of higher priority to the only old one; and a lock that the setter holds while it wakes
+//! sleepers is not announced: if it dies just then, those who wait for the lock see it at their tick.
 //!
 //! # Sources
 //! The event count of the literature; the kernel's robust futex ABI for the pass-on.
@@ -119,8 +119,8 @@ impl RawEvent {
         self.state.load(Acquire) & SET != 0 // SYNC(S1)
     }
 
-    /// Whether anybody is counted as a sleeper: he returns `true` if the event is set from now on. May be wrong by the time you
-    /// look, and for as long as the event is not set once a sleeper has died.
+    /// Whether anybody is counted as a sleeper: he returns `true` if the event is set from now on. May be wrong by the
+    /// time you look, and for as long as the event is not set once a sleeper has died.
     ///
     /// ```
     /// assert!(!polyproc_sync::raw::RawEvent::new().has_sleepers());
@@ -178,7 +178,8 @@ impl RawEvent {
         }
     }
 
-    /// Takes the mark away: waits sleep from now on. Async-signal-safe. Those who slept when it was set return all the same.
+    /// Takes the mark away: waits sleep from now on. Async-signal-safe. Those who slept when it was set return all the
+    /// same.
     ///
     /// ```
     /// let event = polyproc_sync::raw::RawEvent::new();

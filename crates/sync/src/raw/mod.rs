@@ -1,5 +1,6 @@
 //! Bytes in a segment and the algorithms on them: no pointer, no fd, no heap; the same code runs under loom.
 
+pub mod barrier;
 mod cell;
 pub mod condition;
 pub mod event;
@@ -9,10 +10,12 @@ mod locked;
 mod readers;
 mod reading;
 pub mod rlock;
+mod rounds;
 pub mod rwlock;
 pub mod semaphore;
 mod waiters;
 
+pub use barrier::RawBarrier;
 pub use condition::RawCondition;
 pub use event::RawEvent;
 pub use gate::RawGate;

@@ -33,7 +33,8 @@ impl WideFutex {
         Self(AtomicU64::new(value))
     }
 
-    /// The word to sleep on, as an address for [`crate::robust`]; its bytes are never accessed by 32 bits but by the kernel.
+    /// The word to sleep on, as an address for [`crate::robust`]; its bytes are never accessed by 32 bits but by the
+    /// kernel.
     ///
     /// ```
     /// use polyproc_sys::futex::WideFutex;
@@ -59,7 +60,8 @@ impl WideFutex {
         linux::wait(self.word(), (expected >> 32) as u32, deadline)
     }
 
-    /// Wakes all who sleep at `this`, which need not be there any more, and says how many there were. Async-signal-safe.
+    /// Wakes all who sleep at `this`, which need not be there any more, and says how many there were.
+    /// Async-signal-safe.
     ///
     /// ```
     /// use polyproc_sys::futex::WideFutex;

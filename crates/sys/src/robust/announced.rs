@@ -66,8 +66,8 @@ pub struct Briefly {
 
 /// As [`announce`], for a few instructions that announce nothing else, and async-signal-safe.
 ///
-/// What the pending slot named before, a lock that the thread holds for instance, is not named meanwhile: if the thread dies
-/// now, whoever waits for that finds out by itself (at its tick). Where libc has registered no robust list for a
+/// What the pending slot named before, a lock that the thread holds for instance, is not named meanwhile: if the thread
+/// dies now, whoever waits for that finds out by itself (at its tick). Where libc has registered no robust list for a
 /// thread (musl, a raw `clone`) nothing is announced until the thread has used [`announce`] or a lock.
 ///
 /// ```

@@ -111,8 +111,8 @@ impl Thread {
         })
     }
 
-    /// The calling thread without its id, if it has a head. It changes no more than the thread's own word for that, and takes
-    /// no lock: it may be called in an asynchronous signal handler.
+    /// The calling thread without its id, if it has a head. It changes no more than the thread's own word for that, and
+    /// takes no lock: it may be called in an asynchronous signal handler.
     #[inline]
     pub(super) fn not_entered() -> Option<Self> {
         STATE.with(|s| {
