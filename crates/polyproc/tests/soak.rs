@@ -12,15 +12,17 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "small numbers, in tests")]
 
-use polyproc::parts::shm::{Kind, Object, message};
-use polyproc::parts::sys::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+mod field;
+
+use field::{Field, Random, from_environment, held, mix};
+use polyproc::parts::sys::atomic::Ordering::Relaxed;
 use polyproc::parts::sys::{deadline::now_ns, fork::kill_child};
-use polyproc::{Array, Family, GetError, Lock, Pool, PoolError, Process, Queue, Semaphore, Stats, TaskError, Value};
+use polyproc::{Array, Family, GetError, Lock, Pool, PoolError, Process, Queue, Semaphore, TaskError, Value};
 use polyproc_testing::{LeakCheck, watchdog};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 polyproc::init_for_tests!();
@@ -64,42 +66,6 @@ const BROKEN: u64 = 4;
 const HALF_WRITTEN: u64 = 5;
 const LOST_COUNT: u64 = 6;
 
-/// Words of shared memory.
-#[derive(Clone)]
-struct Field(Arc<Object>);
-
-impl Field {
-    fn new() -> Self {
-        Self(Arc::new(Object::create(Family::get().unwrap(), WORDS as u64 * 8, Kind::User).unwrap()))
-    }
-
-    fn word(&self, i: usize) -> &AtomicU64 {
-        assert!(i < WORDS);
-        // SAFETY: inside the object, which is aligned and stays mapped; any bits are an atomic.
-        unsafe { &*self.0.as_ptr().cast::<AtomicU64>().wrapping_add(i) }
-    }
-
-    fn get(&self, i: usize) -> u64 {
-        self.word(i).load(SeqCst)
-    }
-
-    fn set(&self, i: usize, value: u64) {
-        self.word(i).store(value, SeqCst);
-    }
-}
-
-impl Serialize for Field {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        message::serialize_handle(&self.0, s)
-    }
-}
-
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        message::deserialize_handle(Kind::User, 8, d).map(Self)
-    }
-}
-
 /// What all processes share.
 #[derive(Clone, Serialize, Deserialize)]
 struct World {
@@ -117,26 +83,6 @@ struct World {
     /// Elements of three words likewise.
     array: Array<[u64; 3]>,
     field: Field,
-}
-
-/// A generator of numbers that look random.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-fn mix(mut n: u64) -> u64 {
-    n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    n ^ n >> 31
 }
 
 const NUMBER: u64 = 0xff_ffff;
@@ -588,16 +534,6 @@ fn name(role: Role) -> &'static str {
     }
 }
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// What must be the same afterwards.
-fn held(stats: &Stats) -> (Vec<u64>, u32, u32) {
-    let blocks = (0..=u8::MAX).filter_map(Kind::from_u8).map(|kind| stats.blocks(kind)).collect();
-    (blocks, stats.processes, stats.participants)
-}
-
 #[test]
 fn soak() {
     let seconds = from_environment("POLYPROC_SOAK_SECONDS").unwrap_or(3);
@@ -628,7 +564,7 @@ fn run(duration: Duration, seed: u64) {
         permits: permits_in_cells(),
         value: Value::new(triple(0)).unwrap(),
         array: Array::new(16, triple(0)).unwrap(),
-        field: Field::new(),
+        field: Field::new(WORDS),
     };
     let enter = |world: World| drop(WORLD.set(world));
     let pool = Pool::builder().workers(WORKERS).initializer(enter, world.clone()).build().unwrap();

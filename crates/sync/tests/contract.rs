@@ -23,7 +23,7 @@ fn main() -> std::process::ExitCode {
 mod tests {
     use polyproc_shm::SharedMemory;
     use polyproc_sync::pthread::{self, PthreadError, Reset};
-    use polyproc_sync::{Lock, RLock, Semaphore};
+    use polyproc_sync::{Condition, Event, Lock, RLock, RwLock, Semaphore};
     use polyproc_testing::{Survivor, watchdog_single_threaded};
     use std::time::Duration;
 
@@ -47,6 +47,20 @@ mod tests {
         fn exclusive(&self, body: &mut dyn FnMut()) {
             let _outer = self.lock();
             drop(self.lock());
+            body();
+        }
+    }
+
+    impl Exclusive for RwLock {
+        fn exclusive(&self, body: &mut dyn FnMut()) {
+            let _guard = self.write();
+            body();
+        }
+    }
+
+    impl Exclusive for Condition {
+        fn exclusive(&self, body: &mut dyn FnMut()) {
+            let _guard = self.lock();
             body();
         }
     }
@@ -84,6 +98,8 @@ mod tests {
         vec![
             ("Lock", Box::new(Lock::new().unwrap())),
             ("RLock", Box::new(RLock::new().unwrap())),
+            ("RwLock", Box::new(RwLock::new().unwrap())),
+            ("the lock of a Condition", Box::new(Condition::new().unwrap())),
             ("a counted permit", Box::new(Counted(Semaphore::new(1).unwrap()))),
             ("an owned permit", Box::new(Owned(Semaphore::new(1).unwrap()))),
             ("pthread::Lock", Box::new(pthread)),
@@ -95,6 +111,20 @@ mod tests {
         fn set(&self);
         fn clear(&self);
         fn wait(&self);
+    }
+
+    impl Signal for Event {
+        fn set(&self) {
+            self.set();
+        }
+
+        fn clear(&self) {
+            self.clear();
+        }
+
+        fn wait(&self) {
+            self.wait();
+        }
     }
 
     impl Signal for pthread::Event {
@@ -115,7 +145,7 @@ mod tests {
         let memory = SharedMemory::new(96).unwrap();
         // SAFETY: nobody else knows the memory.
         let pthread = unsafe { pthread::Event::create(&memory, 0, Reset::Manual) }.unwrap();
-        vec![("pthread::Event", Box::new(pthread))]
+        vec![("Event", Box::new(Event::new().unwrap())), ("pthread::Event", Box::new(pthread))]
     }
 
     fn each<T: ?Sized>(test: &str, all: Vec<(&'static str, Box<T>)>, body: impl Fn(&str, &T)) {
