@@ -129,6 +129,12 @@ pub const BARS: &[Bar] = {
             "lock evenness/by 4, work between": "polyproc, processes", "parking_lot, threads";
         "Lock, from its holder's death to the next", "at most 1 ms", Nanos(1e6), Micros,
             "lock/from the holder's death to the next": "polyproc", "glibc robust";
+        "Event, wait when it is set", "at most 3 ns over a load", Nanos(3.5), NS,
+            "event/uncontended": "wait for a set event";
+        "Event, threads by turns", "at most 1.3x bare futex calls", Time(1.3), NS,
+            "event/ping-pong of threads": "polyproc", "floor: futex";
+        "Barrier of 2 threads", "at most 1.3x bare futex calls", Time(1.3), NS,
+            "barrier/two threads": "polyproc", "floor: futex";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,
