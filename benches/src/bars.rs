@@ -147,6 +147,10 @@ pub const BARS: &[Bar] = {
             "sync/wake-up of a process that sleeps": "polyproc Barrier", "floor: futex";
         "RwLock, readers of 2 processes", "at least 1.8x of those of one", Rate(1.8), Mps,
             "rwlock/readers at the same time": "polyproc, 2 processes", "polyproc, 1 process";
+        "Event, threads by turns", "at most 1.3x bare futex calls", Time(1.3), NS,
+            "event/ping-pong of threads": "polyproc", "floor: futex";
+        "Barrier of 2 threads", "at most 1.3x bare futex calls", Time(1.3), NS,
+            "barrier/two threads": "polyproc", "floor: futex";
         "Queue<u64>, stream", "at least 0.9x crossbeam-channel (milestone)", Rate(0.9), Mps,
             "queue/stream of u64": "polyproc, processes", "crossbeam-channel, threads";
         "Queue<u64>, stream", "at least 1.2x crossbeam-channel", Rate(1.2), Mps,

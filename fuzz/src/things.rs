@@ -5,7 +5,7 @@ use super::place::Folder;
 use core::time::Duration;
 use polyproc_queue::Queue;
 use polyproc_shm::{Family, Message, ReadOnlyMemory, SharedMemory};
-use polyproc_sync::{Lock, Semaphore};
+use polyproc_sync::{Barrier, Event, Lock, Semaphore};
 use polyproc_values::{Array, ShareableList, Value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
@@ -19,6 +19,8 @@ pub(crate) enum What {
     Fixed,
     Lock,
     Semaphore,
+    Event,
+    Barrier,
     Queue,
     Value,
     Array,
@@ -37,6 +39,8 @@ impl What {
             7 => Self::Value,
             8 => Self::Array,
             9 => Self::List,
+            10 if byte >= 128 => Self::Event,
+            10 => Self::Barrier,
             _ => return None,
         })
     }
@@ -49,6 +53,8 @@ pub(crate) enum Thing {
     Read(ReadOnlyMemory),
     Lock(Lock),
     Semaphore(Semaphore),
+    Event(Event),
+    Barrier(Barrier),
     Queue(Queue<String>),
     Value(Value<u64>),
     Array(Array<u32>),
@@ -70,6 +76,8 @@ impl Thing {
             }
             What::Lock => checked(Lock::create(at)).map(Self::Lock),
             What::Semaphore => checked(Semaphore::create_bounded(at, 3)).map(Self::Semaphore),
+            What::Event => checked(Event::create(at)).map(Self::Event),
+            What::Barrier => checked(Barrier::create(at, 2)).map(Self::Barrier),
             What::Queue => checked(Queue::create(at, 4)).map(Self::Queue),
             What::Value => checked(Value::create(at, 7)).map(Self::Value),
             What::Array => checked(Array::create(at, 9, 7)).map(Self::Array),
@@ -85,6 +93,8 @@ impl Thing {
             }
             What::Lock => checked(Lock::open(at)).map(Self::Lock),
             What::Semaphore => checked(Semaphore::open(at)).map(Self::Semaphore),
+            What::Event => checked(Event::open(at)).map(Self::Event),
+            What::Barrier => checked(Barrier::open(at)).map(Self::Barrier),
             What::Queue => checked(Queue::open(at)).map(Self::Queue),
             What::Value => checked(Value::open(at)).map(Self::Value),
             What::Array => checked(Array::open(at)).map(Self::Array),
@@ -98,6 +108,8 @@ impl Thing {
             What::Memory | What::Fixed => checked(SharedMemory::open_or_create(at, 100)).map(Self::Memory),
             What::Lock => checked(Lock::open_or_create(at)).map(Self::Lock),
             What::Semaphore => checked(Semaphore::open_or_create(at, 2)).map(Self::Semaphore),
+            What::Event => checked(Event::open_or_create(at)).map(Self::Event),
+            What::Barrier => checked(Barrier::open_or_create(at, 1)).map(Self::Barrier),
             What::Queue => checked(Queue::open_or_create(at, 2)).map(Self::Queue),
             What::Value => checked(Value::open_or_create(at, 8)).map(Self::Value),
             What::Array => checked(Array::open_or_create(at, 5, 8)).map(Self::Array),
@@ -138,6 +150,8 @@ impl Thing {
             Self::Read(_) => None,
             Self::Lock(lock) => sent(family, lock).map(Self::Lock),
             Self::Semaphore(semaphore) => sent(family, semaphore).map(Self::Semaphore),
+            Self::Event(event) => sent(family, event).map(Self::Event),
+            Self::Barrier(barrier) => sent(family, barrier).map(Self::Barrier),
             Self::Queue(queue) => sent(family, queue).map(Self::Queue),
             Self::Value(value) => sent(family, value).map(Self::Value),
             Self::Array(array) => sent(family, array).map(Self::Array),
@@ -165,6 +179,22 @@ impl Thing {
                 let _ = semaphore.acquire_timeout(Duration::ZERO);
                 drop(permit);
                 let _ = semaphore.available();
+            }
+            Self::Event(event) => {
+                let _ = event.wait_timeout(Duration::ZERO);
+                event.set();
+                if input.byte() > 127 {
+                    event.clear();
+                }
+            }
+            Self::Barrier(barrier) => {
+                let _ = barrier.wait_timeout(Duration::ZERO);
+                if input.byte() > 127 {
+                    barrier.abort()
+                } else {
+                    barrier.reset()
+                }
+                assert!(barrier.waiting() <= barrier.parties());
             }
             Self::Queue(queue) => {
                 let _ = queue.try_put("a text, long or short. ".repeat(input.below(2000)));

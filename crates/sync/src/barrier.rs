@@ -37,7 +37,8 @@ use std::sync::Arc;
 /// others have a whole round, or it is broken. A stopped process (`SIGSTOP`) is alive: others wait for it.
 ///
 /// # Limits
-/// 4000 parties. No operation may be used in an asynchronous signal handler.
+/// 4000 parties. No operation may be used in an asynchronous signal handler. Who looks for dead processes waits for
+/// others that send or drop handles: if one of them was stopped just then, a wait may last 10 s longer than it should.
 ///
 /// # Examples
 /// ```

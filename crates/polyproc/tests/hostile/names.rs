@@ -2,9 +2,11 @@
 
 use crate::limit;
 use crate::watch::{self, Lane};
-use crate::world::{Parts, locks, memories, semaphores};
+use crate::world::{Parts, locks, meetings, memories, semaphores};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
-use polyproc::{Array, Item, Lock, Place, Queue, ReadOnlyMemory, Semaphore, ShareableList, SharedMemory, Value, gc};
+use polyproc::{
+    Array, Barrier, Event, Item, Lock, Place, Queue, ReadOnlyMemory, Semaphore, ShareableList, SharedMemory, Value, gc,
+};
 use polyproc_testing::Scribbler;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -31,6 +33,8 @@ impl Drop for TempPlace {
 struct Named {
     lock: Lock,
     semaphore: Semaphore,
+    event: Event,
+    barrier: Barrier,
     value: Value<u64>,
     wide: Value<[u64; 3]>,
     array: Array<[u64; 3]>,
@@ -46,6 +50,8 @@ impl Named {
         Self {
             lock: Lock::create(at.name("lock")).unwrap(),
             semaphore: Semaphore::create(at.name("semaphore"), 3).unwrap(),
+            event: Event::create(at.name("event")).unwrap(),
+            barrier: Barrier::create(at.name("barrier"), 2).unwrap(),
             value: Value::create(at.name("value"), 7).unwrap(),
             wide: Value::create(at.name("wide"), [7; 3]).unwrap(),
             array: Array::create(at.name("array"), 50, [7; 3]).unwrap(),
@@ -58,10 +64,11 @@ impl Named {
 
     fn act(&self, lane: &mut Lane) {
         let (n, i) = (lane.dice.next(), lane.dice.below(50) as usize);
-        match lane.dice.below(8) {
+        match lane.dice.below(9) {
             0 => locks(&self.lock, lane),
             1 => semaphores(&self.semaphore, n, lane),
             2 => self.values(n, lane),
+            7 => meetings(&self.event, &self.barrier, n, lane),
             3 => {
                 lane.call("Array::get", || (self.array.get(i), self.array.to_vec()));
                 lane.call_that_waits("Array::set", || self.array.set(i, [n; 3]));
@@ -97,11 +104,18 @@ impl Named {
 /// Further handles of the same objects, by their names, used once and dropped.
 fn open(at: &Place, lane: &mut Lane) {
     let n = lane.dice.next();
-    match n % 9 {
+    match n % 10 {
         0 => drop(lane.call("Lock::open", || Lock::open(at.name("lock"))).map(|l| locks(&l, lane))),
         1 => drop(
             lane.call("Semaphore::open", || Semaphore::open(at.name("semaphore"))).map(|s| semaphores(&s, n, lane)),
         ),
+        8 => {
+            let event = lane.call("Event::open", || Event::open(at.name("event")));
+            let barrier = lane.call("Barrier::open", || Barrier::open(at.name("barrier")));
+            if let (Ok(event), Ok(barrier)) = (event, barrier) {
+                meetings(&event, &barrier, n, lane);
+            }
+        }
         2 => drop(lane.call("Value::open", || Value::<u64>::open(at.name("value"))).map(|v| v.get())),
         3 => drop(lane.call("Array::open", || Array::<[u64; 3]>::open(at.name("array"))).map(|a| a.to_vec())),
         4 => drop(lane.call("ShareableList::open", || ShareableList::open(at.name("list"))).map(|l| l.to_vec())),

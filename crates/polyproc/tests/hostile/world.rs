@@ -6,7 +6,8 @@ use polyproc::parts::Board;
 use polyproc::parts::shm::{BlockRef, Kind, Message, message};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{
-    Array, Buffer, Deadline, Family, Item, Lock, Process, PyList, Queue, Semaphore, ShareableList, SharedMemory, Value,
+    Array, Barrier, Buffer, Deadline, Event, Family, Item, Lock, Process, PyList, Queue, Semaphore, ShareableList,
+    SharedMemory, Value,
 };
 use polyproc_testing::Scribbler;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(crate) struct World {
     lock: Lock,
     counted: Semaphore,
     bounded: Semaphore,
+    event: Event,
+    barrier: Barrier,
     value: Value<u64>,
     wide: Value<[u64; 3]>,
     letter: Value<char>,
@@ -48,6 +51,8 @@ impl World {
         Self {
             counted: Semaphore::new(3).unwrap(),
             bounded: Semaphore::bounded(3).unwrap(),
+            event: Event::new().unwrap(),
+            barrier: Barrier::new(2).unwrap(),
             value: Value::new(7).unwrap(),
             wide: Value::new([7; 3]).unwrap(),
             letter: Value::new('x').unwrap(),
@@ -77,7 +82,7 @@ fn list() -> Result<ShareableList, polyproc::ShmError> {
 fn act(w: &World, lane: &mut Lane) {
     let n = lane.dice.next();
     let (small, i) = (lane.dice.below(200), lane.dice.below(50) as usize);
-    match lane.dice.below(12) {
+    match lane.dice.below(13) {
         0 => locks(&w.lock, lane),
         1 => semaphores(if n & 1 == 0 { &w.counted } else { &w.bounded }, n, lane),
         2 => values(w, n, lane),
@@ -89,6 +94,7 @@ fn act(w: &World, lane: &mut Lane) {
         8 => handles(w, lane),
         9 => boards(&w.board, n, lane),
         10 => blocks(n, lane),
+        11 => meetings(&w.event, &w.barrier, n, lane),
         _ => make(n, lane),
     }
 }
@@ -113,6 +119,22 @@ pub(crate) fn semaphores(semaphore: &Semaphore, n: u64, lane: &Lane) {
     if got.is_ok() || tried || n & 6 == 0 {
         let _ = lane.call("Semaphore::release", || semaphore.release());
         let _ = lane.call("Semaphore::release_n", || semaphore.release_n((n >> 8) as u32 % 3));
+    }
+}
+
+pub(crate) fn meetings(event: &Event, barrier: &Barrier, n: u64, lane: &Lane) {
+    lane.call("Event::wait_timeout", || event.wait_timeout(SHORT));
+    lane.call("Event::set", || event.set());
+    if n & 1 == 0 {
+        lane.call("Event::clear", || event.clear());
+    }
+    let passed = lane.call("Barrier::wait_timeout", || barrier.wait_timeout(SHORT));
+    lane.call("Barrier::waiting", || barrier.waiting());
+    if passed.is_err() && n & 2 == 0 {
+        lane.call("Barrier::reset", || barrier.reset());
+    }
+    if n & 60 == 0 {
+        lane.call("Barrier::abort", || barrier.abort());
     }
 }
 

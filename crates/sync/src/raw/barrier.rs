@@ -375,7 +375,7 @@ impl RawBarrier {
                 self.end(of, End::Broken);
                 continue;
             }
-            let end = self.state.wait(of, deadline.earlier(Deadline::after(futex::tick())));
+            let end = self.state.wait(now, deadline.earlier(Deadline::after(futex::tick())));
             slept = true;
             if end == Wait::TimedOut && !deadline.is_past() {
                 look();

@@ -225,9 +225,10 @@ impl RawEvent {
         }
         let _owes = robust::announce(self.state.word()); // E3
         let Some(counted) = self.count_in() else { return true };
+        let mut now = counted;
         loop {
-            self.state.wait(counted, deadline.earlier(Deadline::after(futex::tick())));
-            let now = self.state.load(Acquire); // SYNC(S1)
+            self.state.wait(now, deadline.earlier(Deadline::after(futex::tick())));
+            now = self.state.load(Acquire); // SYNC(S1)
             if now & OWED != 0 {
                 self.wake_all(now); // E2
             }
