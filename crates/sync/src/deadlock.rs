@@ -14,7 +14,8 @@
 //! # Sources
 //! The wait-for graph of databases; here an edge per thread, but for a writer, who waits for each of the readers.
 
-use crate::raw::lock::{RawLock, Watch};
+use crate::lock::LockError;
+use crate::raw::lock::{NotLocked, RawLock, Watch};
 use crate::raw::rwlock::{Awaited, RawRwLock};
 use core::fmt;
 use polyproc_shm::{Family, Object, Participant, Wait};
@@ -147,6 +148,16 @@ impl Drop for Watcher {
         if let Some(me) = self.me {
             self.family.say_waiting(me, 0);
         }
+    }
+}
+
+/// Why the last call of this thread did not get the lock.
+#[cold]
+pub(crate) fn error(e: NotLocked) -> LockError {
+    match e {
+        NotLocked::TimedOut => LockError::TimedOut,
+        NotLocked::Mine => LockError::Mine,
+        NotLocked::GivenUp => LockError::Deadlock { chain: found() },
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::deadlock::{self, Chain, Watcher};
 use crate::kept;
 use crate::raw::RawLock;
-use crate::raw::lock::NotLocked;
+use crate::raw::lock::{Locked, NotLocked};
 use crate::wakes;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
@@ -244,9 +244,8 @@ impl Lock {
     #[inline(always)] // as `lock`
     fn acquire(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<LockGuard<'_>, LockError> {
         let thread = Thread::current();
-        let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        match unsafe { RawLock::lock_watched(thread, self.raw, deadline, watch) } {
+        match unsafe { RawLock::lock_or(thread, self.raw, || self.wait(deadline, tells_deadlocks)) } {
             Ok(how) => Ok(LockGuard {
                 lock: self,
                 thread,
@@ -254,10 +253,15 @@ impl Lock {
                 unrepaired: Cell::new(false),
                 owes_wakes: Cell::new(false),
             }),
-            Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
-            Err(NotLocked::Mine) => Err(LockError::Mine),
-            Err(NotLocked::GivenUp) => Err(LockError::Deadlock { chain: deadlock::found() }),
+            Err(e) => Err(deadlock::error(e)),
         }
+    }
+
+    #[cold]
+    fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, NotLocked> {
+        let watch = Watcher::new(&self.object, tells_deadlocks);
+        // SAFETY: a lock that stays mapped and never becomes anything else; `acquire` has announced it.
+        unsafe { RawLock::lock_contended(Thread::current(), self.raw, deadline, watch) }
     }
 
     /// As [`Lock::lock`], for those who must repair what a dead holder left: tells them by `Err`, and tells whoever comes

@@ -3,8 +3,9 @@
 use crate::deadlock::{self, Watcher};
 use crate::kept;
 use crate::lock::{LockError, OwnerDied};
-use crate::raw::RawRLock;
+use crate::raw::lock::{Locked, NotLocked as RawNotLocked};
 use crate::raw::rlock::NotLocked;
+use crate::raw::{RawLock, RawRLock};
 use crate::wakes;
 use core::mem::ManuallyDrop;
 use core::time::Duration;
@@ -186,14 +187,21 @@ impl RLock {
     #[inline(always)] // as `lock`
     fn acquire(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<RLockGuard<'_>, LockError> {
         let thread = Thread::current();
-        let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
-        match unsafe { RawRLock::lock_watched(thread, self.raw, deadline, watch) } {
+        match unsafe { RawRLock::lock_or(thread, self.raw, || self.wait(deadline, tells_deadlocks)) } {
             Ok(how) => Ok(RLockGuard { lock: self, thread, recovered: how.recovered }),
             Err(NotLocked::TimedOut) => Err(LockError::TimedOut),
             Err(NotLocked::TooDeep) => Err(LockError::TooDeep),
             Err(NotLocked::GivenUp) => Err(LockError::Deadlock { chain: deadlock::found() }),
         }
+    }
+
+    #[cold]
+    fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, RawNotLocked> {
+        let watch = Watcher::new(&self.object, tells_deadlocks);
+        let raw = core::ptr::from_ref(self.raw).cast::<RawLock>(); // it begins with that
+        // SAFETY: a lock that stays mapped and never becomes anything else; `acquire` has announced it.
+        unsafe { RawLock::lock_contended(Thread::current(), raw, deadline, watch) }
     }
 
     /// As [`RLock::lock`], for those who must repair what a dead holder left: tells them by `Err`, and tells whoever comes

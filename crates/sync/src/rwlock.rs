@@ -4,7 +4,6 @@ use crate::deadlock::{self, Watcher};
 use crate::kept;
 use crate::lock::{LockError, OwnerDied};
 use crate::raw::RawRwLock;
-use crate::raw::lock::NotLocked;
 use crate::raw::rwlock::Who;
 use crate::rwlock_guard::{ReadGuard, WriteGuard};
 use core::mem::ManuallyDrop;
@@ -210,7 +209,7 @@ impl RwLock {
         let watch = || Watcher::new(&self.object, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
         let reading = unsafe { RawRwLock::read_watched(self.raw, me, self.who(), deadline, watch) };
-        reading.map(|reading| ReadGuard::new(self, reading)).map_err(error)
+        reading.map(|reading| ReadGuard::new(self, reading)).map_err(deadlock::error)
     }
 
     /// As [`RwLock::read`], for those who cannot use what a dead writer may have left half changed.
@@ -303,7 +302,7 @@ impl RwLock {
         let watch = |awaited| Watcher::of_writer(&self.object, awaited, tells_deadlocks);
         // SAFETY: a lock that stays mapped and never becomes anything else.
         let how = unsafe { RawRwLock::write_watched(self.raw, self.who(), deadline, watch) };
-        how.map(|how| WriteGuard::new(self, how.recovered)).map_err(error)
+        how.map(|how| WriteGuard::new(self, how.recovered)).map_err(deadlock::error)
     }
 
     /// As [`RwLock::write`], for those who must repair what a dead writer left: tells them by `Err`, and tells whoever comes
@@ -344,14 +343,6 @@ impl RwLock {
     fn of(object: Arc<Object>) -> Self {
         let raw = raw(&object);
         Self { object: ManuallyDrop::new(object), raw }
-    }
-}
-
-fn error(e: NotLocked) -> LockError {
-    match e {
-        NotLocked::TimedOut => LockError::TimedOut,
-        NotLocked::Mine => LockError::Mine,
-        NotLocked::GivenUp => LockError::Deadlock { chain: deadlock::found() },
     }
 }
 

@@ -181,21 +181,23 @@ impl RawLock {
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
     pub unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
-        // SAFETY: the caller's duty is the same.
-        unsafe { Self::lock_watched(me, this, deadline, || ()) }
+        // SAFETY: the caller's duty is the same, and `lock_or` has announced it.
+        let contended = || unsafe { Self::lock_contended(me, this, deadline, ()) };
+        // SAFETY: as above.
+        unsafe { Self::lock_or(me, this, contended) }
     }
 
-    /// [`RawLock::lock_as`] with somebody who looks on if it takes long.
+    /// Takes the lock if it is free and nobody may sleep on it; else it is announced, and `contended` says what comes of
+    /// it: [`RawLock::lock_contended`].
     ///
     /// # Safety
     /// * As for [`RawLock::lock_as`].
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
-    pub unsafe fn lock_watched<W: Watch>(
+    pub unsafe fn lock_or(
         me: Thread,
         this: *const Self,
-        deadline: Deadline,
-        watch: impl FnOnce() -> W,
+        contended: impl FnOnce() -> Result<Locked, NotLocked>,
     ) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
@@ -208,7 +210,7 @@ impl RawLock {
             lock.note_waiters(); // SYNC(L1)
             return Ok(Locked { recovered: false });
         }
-        lock.lock_contended(me, deadline, watch)
+        contended()
     }
 
     /// Takes the lock if it is free, without blocking.
@@ -338,26 +340,33 @@ impl RawLock {
         }
     }
 
+    /// The rest of [`RawLock::lock_or`]; `watch` looks on.
+    ///
+    /// # Safety
+    /// * As for [`RawLock::lock_as`], and the lock is announced.
+    #[doc(hidden)]
     #[cold]
-    fn lock_contended<W: Watch>(
-        &self,
+    pub unsafe fn lock_contended(
         me: Thread,
+        this: *const Self,
         deadline: Deadline,
-        watch: impl FnOnce() -> W,
+        mut watch: impl Watch,
     ) -> Result<Locked, NotLocked> {
-        let (mut spin, mut watch) = (Spin::new(), watch());
+        // SAFETY: mapped by the caller's duty.
+        let lock = unsafe { &*this };
+        let mut spin = Spin::new();
         loop {
-            let word = self.word.load(Acquire);
+            let word = lock.word.load(Acquire);
             // Our number while we hold nothing, by whatever address: a mistake, or left by a dead holder who had it before.
             let is_mine = word & TID == me.id() && me.has_linked();
             if word & TID == 0 || word & TID == me.id() && !is_mine {
                 // Whoever is counted was so before he marked the word that we have just read.
-                let mark = if self.wait.load(Relaxed) & COUNT == 0 { 0 } else { WAITERS };
-                if self.word.compare_exchange(word, me.id() | mark, Acquire, Relaxed).is_ok() {
-                    self.note_waiters(); // SYNC(L1)
+                let mark = if lock.wait.load(Relaxed) & COUNT == 0 { 0 } else { WAITERS };
+                if lock.word.compare_exchange(word, me.id() | mark, Acquire, Relaxed).is_ok() {
+                    lock.note_waiters(); // SYNC(L1)
                     let recovered = word & (DIED | TID) != 0;
                     if recovered {
-                        self.deaths.store(self.deaths.load(Relaxed).wrapping_add(1), Relaxed);
+                        lock.deaths.store(lock.deaths.load(Relaxed).wrapping_add(1), Relaxed);
                     }
                     return Ok(Locked { recovered });
                 }
@@ -374,16 +383,16 @@ impl RawLock {
             if spin.again() {
                 continue;
             }
-            if self.sleep(deadline) == Wait::TimedOut {
-                self.rob_the_dead();
+            if lock.sleep(deadline) == Wait::TimedOut {
+                lock.rob_the_dead();
                 if !deadline.is_past() {
                     // Not woken and not counted, this thread owes nothing: it may announce something else meanwhile.
                     me.done();
                     if watch.tick() {
                         return Err(NotLocked::GivenUp);
                     }
-                    // SAFETY: as the caller of `lock_watched` says.
-                    let _ = unsafe { me.announce_lock(&raw const self.word) };
+                    // SAFETY: the caller's duty is the same.
+                    let _ = unsafe { me.announce_lock(&raw const lock.word) };
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! What a reader of an [`rwlock`](super::rwlock) has, and what a writer waits for.
 
-use polyproc_sys::robust::Announced;
+use super::lock::{Locked, NotLocked, RawLock, Watch};
+use polyproc_sys::Deadline;
+use polyproc_sys::robust::{Announced, Thread};
 
 /// In place of a cell: the reader holds `writer`.
 pub(super) const ALONE: usize = usize::MAX;
@@ -41,4 +43,27 @@ impl Reading {
     pub(super) fn new(at: usize, recovered: bool, announced: Option<Announced>) -> Self {
         Self { recovered, at, _announced: announced }
     }
+}
+
+/// Takes the inner lock.
+///
+/// # Safety
+/// * As for [`RawLock::lock`].
+pub(super) unsafe fn lock_writer<W: Watch>(
+    writer: *const RawLock,
+    deadline: Deadline,
+    watch: impl FnOnce() -> W,
+) -> Result<Locked, NotLocked> {
+    let me = Thread::current();
+    // SAFETY: the caller's duty is the same, and `lock_or` has announced it.
+    let contended = || unsafe { RawLock::lock_contended(me, writer, deadline, watch()) };
+    // SAFETY: the caller's duty is the same.
+    unsafe { RawLock::lock_or(me, writer, contended) }
+}
+
+/// X3 of the lock: what SeqCst accesses do, where a model takes them for less.
+#[inline]
+pub(super) fn total_order() {
+    #[cfg(polyproc_loom)]
+    polyproc_sys::atomic::fence(polyproc_sys::atomic::Ordering::SeqCst);
 }

@@ -22,7 +22,7 @@
 //! # If a process dies
 //! The kernel gives the lock up, however deep it was held ([`lock`](super::lock)); the next holder starts at level 1 (D1).
 
-use super::lock::{Locked, NotLocked as RawNotLocked, RawLock, Watch};
+use super::lock::{Locked, NotLocked as RawNotLocked, RawLock};
 use polyproc_sys::Deadline;
 use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use polyproc_sys::futex::Futex;
@@ -149,21 +149,22 @@ impl RawRLock {
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
     pub unsafe fn lock_as(me: Thread, this: *const Self, deadline: Deadline) -> Result<Locked, NotLocked> {
-        // SAFETY: the caller's duty is the same.
-        unsafe { Self::lock_watched(me, this, deadline, || ()) }
+        // SAFETY: the caller's duty is the same, and `lock_or` has announced it.
+        let contended = || unsafe { RawLock::lock_contended(me, this.cast(), deadline, ()) };
+        // SAFETY: as above.
+        unsafe { Self::lock_or(me, this, contended) }
     }
 
-    /// [`RawRLock::lock_as`] with somebody who looks on if it takes long.
+    /// Takes the lock if this thread holds it, or if it is free and nobody may sleep on it; else as [`RawLock::lock_or`].
     ///
     /// # Safety
     /// * As for [`RawRLock::lock_as`].
     #[doc(hidden)]
     #[inline(always)] // as the handle's `lock`
-    pub unsafe fn lock_watched<W: Watch>(
+    pub unsafe fn lock_or(
         me: Thread,
         this: *const Self,
-        deadline: Deadline,
-        watch: impl FnOnce() -> W,
+        contended: impl FnOnce() -> Result<Locked, RawNotLocked>,
     ) -> Result<Locked, NotLocked> {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
@@ -172,7 +173,7 @@ impl RawRLock {
             return lock.deeper();
         }
         // SAFETY: the caller's duty is the same.
-        match unsafe { RawLock::lock_watched(me, &raw const lock.lock, deadline, watch) } {
+        match unsafe { RawLock::lock_or(me, &raw const lock.lock, contended) } {
             Ok(how) => {
                 let (depth, home) = (if how.recovered { 1 | RECOVERED } else { 1 }, this.addr() as u64);
                 // D1. Mostly it is as the last holder left it, and a load costs less than a store before the next CAS.

@@ -68,13 +68,12 @@ use super::gate::{RawGate, Side};
 use super::lock::{Locked, NotLocked, RawLock, Watch};
 pub use super::readers::Who;
 use super::readers::{Readers, depth, first, is_free, owner};
-use super::reading::ALONE;
+use super::reading::{ALONE, lock_writer, total_order};
 pub use super::reading::{Awaited, Reading};
 use polyproc_sys::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Relaxed, Release, SeqCst},
 };
-use polyproc_sys::robust::Thread;
 use polyproc_sys::spin::Spin;
 use polyproc_sys::{Deadline, asym, futex};
 
@@ -300,7 +299,7 @@ impl<const LINES: usize> RawRwLock<LINES> {
         watch: impl FnOnce() -> W,
     ) -> Result<Reading, NotLocked> {
         // SAFETY: mapped, and the bytes of a lock, by the duty of `read`'s caller.
-        match unsafe { RawLock::lock_watched(Thread::current(), &raw const self.writer, deadline, watch) } {
+        match unsafe { lock_writer(&raw const self.writer, deadline, watch) } {
             Ok(_) => {}
             Err(NotLocked::Mine) if self.alone.load(Relaxed) != 0 => {
                 self.alone.fetch_add(1, Relaxed);
@@ -395,7 +394,7 @@ impl<const LINES: usize> RawRwLock<LINES> {
                     return Err(NotLocked::Mine); // whoever holds `writer` may wait for this very thread
                 }
                 // SAFETY: as above.
-                unsafe { RawLock::lock_watched(Thread::current(), writer, deadline, || watch(Awaited::Holder)) }?;
+                unsafe { lock_writer(writer, deadline, || watch(Awaited::Holder)) }?;
             }
             Err(e) => return Err(e),
         }
@@ -488,11 +487,4 @@ impl<const LINES: usize> Default for RawRwLock<LINES> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// X3: what SeqCst accesses do, where a model takes them for less.
-#[inline]
-fn total_order() {
-    #[cfg(polyproc_loom)]
-    polyproc_sys::atomic::fence(SeqCst);
 }
