@@ -36,9 +36,10 @@ impl Hold for Held<'_> {
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same.
         let (levels, owes_wakes) = unsafe { RawRLock::release_as(Thread::current(), self.0) };
-        assert_eq!(owes_wakes, !self.1.is_empty());
-        for word in self.1.drain(..) {
-            Futex::wake(word, 1);
+        if owes_wakes {
+            for word in self.1.drain(..) {
+                Futex::wake(word, 1);
+            }
         }
         levels
     }
