@@ -314,7 +314,7 @@ impl<const N: usize> Program<N> for Gate<N> {
             Heavy => Op::Barrier,
             FenceCas => Op::Cas(FENCE, local.seen, local.seen | FENCED),
             WaiterFence | RingFence => Op::Fence,
-            Sleep => Op::Wait { word: WORD, expected: local.marked, class: role.side().class(), since: 0 },
+            Sleep => Op::Wait { word: WORD, expected: local.marked, bits: !0, class: role.side().class(), since: 0 },
             RingLook | RingLook2 | OtherLook => Op::Load(WORD),
             RingClear => Op::And(WORD, !local.side.mark()),
             RingWake => Op::Wake { word: WORD, class: local.side.class(), all: false },
@@ -517,7 +517,7 @@ fn a_poster_and_two_takers_of_whom_one_dies() {
 fn one_of_a_queue_dies() {
     let setup = Setup { kills: 1, ..Setup::new("a queue: one puts, one gets, two rounds, one death") };
     strands_only_before_the_sleep(&run(Gate { rounds: 2, ..gate([Puts, Gets]) }, &setup), true);
-    let setup = Setup { kills: 1, ..Setup::new("a queue: two put, one gets, one death") };
+    let setup = Setup { kills: 1, victims: [true, false, true], ..Setup::new("a queue: two put, one gets, one death") };
     strands_only_before_the_sleep(&run(gate([Puts, Puts, Gets]), &setup), true);
     let setup = Setup { kills: 1, ..Setup::new("a queue: one puts, two get, one death") };
     strands_only_before_the_sleep(&run(gate([Puts, Gets, Gets]), &setup), true);
