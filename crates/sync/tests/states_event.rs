@@ -1,8 +1,8 @@
 //! The event in the explicit-state checker ([`polyproc_testing::model`]): as `states_lock.rs` does for the lock.
 //!
-//! Checked in every state: who sleeps is counted in the epoch that he remembers, or that has ended (E1); a set event has
-//! nobody counted (E4). In every end nobody living sleeps for an epoch that has ended, but after the deaths that each test
-//! names, which are left to the tick.
+//! Checked in every state: who sleeps is counted in the epoch that he remembers, or that has ended (E1); a set event
+//! has nobody counted (E4). In every end nobody living sleeps for an epoch that has ended, but after the deaths that
+//! each test names, which are left to the tick.
 //!
 //! Left out: limits of time, and a count that sticks.
 #![cfg(not(polyproc_loom))]
@@ -251,8 +251,8 @@ const CLEARS: &[Act] = &[Act::Clear];
 const WAITS: &[Act] = &[Act::Wait];
 const WAITS_TWICE: &[Act] = &[Act::Wait, Act::Wait];
 
-/// Where one death leaves a sleeper to the tick: the event was cleared, another one fell asleep, and the kernel wakes that one in
-/// the dead setter's place. It does so only for one of higher priority; the model wakes any.
+/// Where one death leaves a sleeper to the tick: the event was cleared, another one fell asleep, and the kernel wakes
+/// that one in the dead setter's place. It does so only for one of higher priority; the model wakes any.
 const WINDOWS: &[&str] = &["WakeAll"];
 
 fn run<const N: usize>(event: Event<N>, setup: &Setup<N>) -> Report {

@@ -1,9 +1,9 @@
 //! The lock in the explicit-state checker ([`polyproc_testing::model`]): every interleaving of a few threads with store
 //! buffers, the real barrier, and deaths at every instruction.
 //!
-//! Checked in every state: mutual exclusion; a death while the lock was held is told to the next holder, and no other (L1);
-//! nobody sleeps uncounted (I1, I2); `FENCED` is set only while somebody is counted, cleared only while nobody is (I5). In
-//! every end: nobody living sleeps, but after the double deaths of [`WINDOWS`], which are left to the tick.
+//! Checked in every state: mutual exclusion; a death while the lock was held is told to the next holder, and no other
+//! (L1); nobody sleeps uncounted (I1, I2); `FENCED` is set only while somebody is counted, cleared only while nobody is
+//! (I5). In every end: nobody living sleeps, but after the double deaths of [`WINDOWS`], which are left to the tick.
 //!
 //! The step machine is written by hand after `raw/lock.rs`; each place of it names the line that it stands for, and
 //! `the_machine_has_every_instruction_of_the_lock` compares the two. Left out: spinning, which only looks again; nested
@@ -452,8 +452,8 @@ impl<const N: usize> Program<N> for Lock {
     }
 }
 
-/// Deaths that leave a sleeper to the tick: the one that gives the lock up has not woken anybody yet, and the next holder has
-/// not looked at the count, or not marked the word. "If the owner dies" in `raw/lock.rs` says so.
+/// Deaths that leave a sleeper to the tick: the one that gives the lock up has not woken anybody yet, and the next
+/// holder has not looked at the count, or not marked the word. "If the owner dies" in `raw/lock.rs` says so.
 const WINDOWS: &[&str] = &[
     "NoteLoad + SecondLook",
     "NoteLoad + Wake",
@@ -487,7 +487,8 @@ fn three_threads_of_which_one_dies() {
     run(LOCK, &Setup { kills: 1, ..Setup::<3>::new("three threads, one death") }).expect(&[]);
 }
 
-/// Two deaths one after the other are the same: when the first has died, the second may die at any time, or finish first.
+/// Two deaths one after the other are the same: when the first has died, the second may die at any time, or finish
+/// first.
 #[test]
 fn two_threads_of_one_process_die_by_one_kill() {
     let victims = [true, true, false];
