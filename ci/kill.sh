@@ -18,4 +18,4 @@ step 'kill tests are there' every_crate_has_one
 step 'kill at every instruction' \
     tests_that_ran cargo test --release "${crates[@]/#/-ppolyproc-}" --test 'kill*' -- --nocapture
 # Not a kill test of processes but of step machines: every interleaving of them, and every death.
-step 'every state of the lock and of the gate' tests_that_ran cargo test --release -p polyproc-sync --test 'states_*'
+step 'every state of the locks, gates and events' tests_that_ran cargo test --release -p polyproc-sync --test 'states_*'

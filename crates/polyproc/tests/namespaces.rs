@@ -1,5 +1,5 @@
-//! Thread ids and times mean others in other namespaces: what has a name is refused there (hazard 15, and the pid namespaces
-//! among the facts about robust locks).
+//! Thread ids and times mean others in other namespaces: what has a name is refused there (hazard 15, and the pid
+//! namespaces among the facts about robust locks).
 
 use polyproc::{Lock, Place};
 use polyproc_testing::{reexec, watchdog};

@@ -1,8 +1,8 @@
 //! Two victims, each killed at every instruction, and a third process that sleeps and must go on.
 //!
-//! The tick is a minute: what only the tick repairs shows as a sleeper that stays asleep. None does: the window of the lock
-//! (`raw/lock.rs`, "If the owner dies") takes a third change of turns, a waiter that is counted while the unlock is on its
-//! way. That is for `states_lock.rs`.
+//! The tick is a minute: what only the tick repairs shows as a sleeper that stays asleep. None does: the window of the
+//! lock (`raw/lock.rs`, "If the owner dies") takes a third change of turns, a waiter that is counted while the unlock
+//! is on its way. That is for `states_lock.rs`.
 //!
 //! Every so many-th pair is tried, or all of them (minutes each) by `--ignored`.
 #![cfg_attr(polyproc_loom, allow(unused, reason = "models have no processes"))]
@@ -215,7 +215,8 @@ mod tests {
         });
     }
 
-    /// The owner dies; then one that takes the lock from its dead hands, if the sleeper that was woken does not come first.
+    /// The owner dies; then one that takes the lock from its dead hands, if the sleeper that was woken does not come
+    /// first.
     pub(super) fn an_owner_and_its_recoverer_die(every: &[usize; 2]) {
         watchdog_single_threaded("an_owner_and_its_recoverer_die", LONG, || {
             let report = kill_pairs(Pair {
@@ -249,7 +250,8 @@ mod tests {
         });
     }
 
-    /// Both sleep for a permit, the victim first; a permit that the dead has taken is lost, as documented, and no other.
+    /// Both sleep for a permit, the victim first; a permit that the dead has taken is lost, as documented, and no
+    /// other.
     pub(super) fn an_acquirer_and_a_releaser_die(every: &[usize; 2]) {
         watchdog_single_threaded("an_acquirer_and_a_releaser_die", LONG, || {
             let report = kill_pairs(Pair {

@@ -1,9 +1,9 @@
 //! The lock in the explicit-state checker ([`polyproc_testing::model`]): every interleaving of a few threads with store
 //! buffers, the real barrier, and deaths at every instruction.
 //!
-//! Checked in every state: mutual exclusion; a death while the lock was held is told to the next holder, and no other (L1);
-//! nobody sleeps uncounted (I1, I2); `FENCED` is set only while somebody is counted, cleared only while nobody is (I5). In
-//! every end: nobody living sleeps, but after the double deaths of [`WINDOWS`], which are left to the tick.
+//! Checked in every state: mutual exclusion; a death while the lock was held is told to the next holder, and no other
+//! (L1); nobody sleeps uncounted (I1, I2); `FENCED` is set only while somebody is counted, cleared only while nobody is
+//! (I5). In every end: nobody living sleeps, but after the double deaths of [`WINDOWS`], which are left to the tick.
 //!
 //! The step machine is written by hand after `raw/lock.rs`; each place of it names the line that it stands for, and
 //! `the_machine_has_every_instruction_of_the_lock` compares the two. Left out: spinning, which only looks again; nested
@@ -271,7 +271,9 @@ impl<const N: usize> Program<N> for Lock {
             At::FenceCas => Op::Cas(WAIT, local.seen, local.seen | FENCED),
             At::WaiterFence | At::WakerFence => Op::Fence,
             At::MarkCas => Op::Cas(WORD, local.word, local.word | WAITERS),
-            At::Sleep => Op::Wait { word: WORD, expected: local.word | WAITERS, class: 0, since: local.since },
+            At::Sleep => {
+                Op::Wait { word: WORD, expected: local.word | WAITERS, bits: !0, class: 0, since: local.since }
+            }
             At::RetractCas | At::WakerRetractCas => Op::Cas(WAIT, local.seen, local.seen - ONE),
             At::Release => Op::Store(WORD, self.free(local)),
             At::ReleaseCounted => {
@@ -450,8 +452,8 @@ impl<const N: usize> Program<N> for Lock {
     }
 }
 
-/// Deaths that leave a sleeper to the tick: the one that gives the lock up has not woken anybody yet, and the next holder has
-/// not looked at the count, or not marked the word. "If the owner dies" in `raw/lock.rs` says so.
+/// Deaths that leave a sleeper to the tick: the one that gives the lock up has not woken anybody yet, and the next
+/// holder has not looked at the count, or not marked the word. "If the owner dies" in `raw/lock.rs` says so.
 const WINDOWS: &[&str] = &[
     "NoteLoad + SecondLook",
     "NoteLoad + Wake",
@@ -485,17 +487,13 @@ fn three_threads_of_which_one_dies() {
     run(LOCK, &Setup { kills: 1, ..Setup::<3>::new("three threads, one death") }).expect(&[]);
 }
 
+/// Two deaths one after the other are the same: when the first has died, the second may die at any time, or finish
+/// first.
 #[test]
 fn two_threads_of_one_process_die_by_one_kill() {
     let victims = [true, true, false];
     let setup =
         Setup { kills: 1, victims, process: [0, 0, 1], ..Setup::<3>::new("two threads of a process and a third") };
-    run(LOCK, &setup).expect(WINDOWS);
-}
-
-#[test]
-fn two_deaths_one_after_the_other() {
-    let setup = Setup { kills: 2, victims: [true, true, false], ..Setup::<3>::new("three threads, two deaths") };
     run(Lock { unrepaired: true, ..LOCK }, &setup).expect(WINDOWS);
 }
 
@@ -533,7 +531,8 @@ fn large_two_rounds_of_three_threads() {
 #[test]
 #[ignore = "by hand"]
 fn large_any_two_of_three_threads_die() {
-    run(LOCK, &Setup { kills: 2, ..Setup::<3>::new("three threads, any two die") }).expect(WINDOWS);
+    run(Lock { unrepaired: true, ..LOCK }, &Setup { kills: 2, ..Setup::<3>::new("three threads, any two die") })
+        .expect(WINDOWS);
 }
 
 #[test]
@@ -591,15 +590,20 @@ fn broken_twins_break_an_invariant() {
 
 /// What hazard 2 asks for: without it, one kill strands a sleeper at more places.
 #[test]
-fn broken_twins_open_the_window_of_one_kill() {
+fn a_broken_twin_opens_the_window_of_one_kill() {
     let victims = [true, true, false];
     let setup = Setup { kills: 1, victims, process: [0, 0, 1], ..Setup::<3>::new("a broken twin") };
-    for (twin, place) in
-        [(Twin::UnlockDropsTheMark, "NoteLoad + Wake (counted)"), (Twin::TakerDoesNotNote, "FirstLook + Wake")]
-    {
-        let found = run(Lock { twin, ..LOCK }, &setup);
-        assert!(found.broken.is_none() && found.stranded.contains_key(place), "{twin:?}: {found}");
-    }
+    let found = run(Lock { twin: Twin::UnlockDropsTheMark, ..LOCK }, &setup);
+    assert!(found.broken.is_none() && found.stranded.contains_key("NoteLoad + Wake (counted)"), "{found}");
+}
+
+#[test]
+#[ignore = "by hand"]
+fn large_a_broken_twin_that_does_not_note_waiters() {
+    let victims = [true, true, false];
+    let setup = Setup { kills: 1, victims, process: [0, 0, 1], ..Setup::<3>::new("a broken twin") };
+    let found = run(Lock { twin: Twin::TakerDoesNotNote, ..LOCK }, &setup);
+    assert!(found.broken.is_none() && found.stranded.contains_key("FirstLook + Wake"), "{found}");
 }
 
 /// A waiter that stands still between the barrier and `FENCED` until its time has come.

@@ -1,14 +1,14 @@
 //! Two victims: each killed at every instruction of its operation, and survivors must be able to go on.
 //!
 //! # How
-//! Both victims are brought to the beginning of their operations. The first goes to one of its points and stops there; then
-//! the second, whose way depends on where the first stands, to one of its own; then both are killed. What the one sees of
-//! the other is always a whole prefix of its operation, so it takes two scenarios, with the roles changed, to have both
-//! orders; more than one change of turns is not tried ([`crate::model`] tries it).
+//! Both victims are brought to the beginning of their operations. The first goes to one of its points and stops there;
+//! then the second, whose way depends on where the first stands, to one of its own; then both are killed. What the one
+//! sees of the other is always a whole prefix of its operation, so it takes two scenarios, with the roles changed, to
+//! have both orders; more than one change of turns is not tried ([`crate::model`] tries it).
 //!
 //! # Limits
-//! As those of [`crate::kill`], but: a victim that comes to its end before the point is not tried again, and one that is
-//! seen in a futex call counts as asleep for good.
+//! As those of [`crate::kill`], but: a victim that comes to its end before the point is not tried again, and one that
+//! is seen in a futex call counts as asleep for good.
 
 use crate::kill::{Kill, KillReport, Run, Stop, text};
 use crate::plan::{Plan, Point, Trace};

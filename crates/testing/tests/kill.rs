@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use polyproc_testing::kill::ENDED_EARLY;
-use polyproc_testing::{Kill, KillReport, LeakCheck, Scenario, Survivor, kill_at_every_instruction, runner};
+use polyproc_testing::{
+    Deaths, Kill, KillReport, LeakCheck, Pair, Scenario, Survivor, Victim, kill_at_every_instruction, kill_pairs,
+    runner,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const BIG: usize = 64 << 10;
@@ -340,6 +343,36 @@ fn the_clock_of_the_vdso_does_no_harm() {
     assert_eq!(report.count("fine") + report.count(ENDED_EARLY), report.points);
 }
 
+/// Each victim counts up a word of its own, then sleeps if the other has not begun: every pair of what they leave is seen.
+fn every_pair_is_seen() {
+    for deaths in [Deaths::Together, Deaths::InTurn, Deaths::OneProcess] {
+        let report = kill_pairs(Pair {
+            name: "two that count",
+            deaths,
+            setup: &mut || Lent(Shared::new()),
+            victims: [
+                Victim { prepare: &|_| (), op: &|Lent(shared)| set(shared.a()), every: 1 },
+                Victim { prepare: &|_| (), op: &|Lent(shared)| wait(shared.a()), every: 1 },
+            ],
+            between: &|Lent(shared)| assert!(shared.a().load(Ordering::Relaxed) <= 1),
+            check: &mut |Lent(shared), [first, second]| {
+                let is_set = shared.a().load(Ordering::Relaxed) == 1;
+                assert!(is_set || !first.completed && !second.completed, "{deaths:?}: {first}, {second}");
+                assert!(!(is_set && second.asleep), "nobody falls asleep beside a word that is set");
+                format!("{is_set} {} {}", second.completed, second.asleep)
+            },
+        });
+        let seen: Vec<&str> = report.outcomes.keys().map(String::as_str).collect();
+        assert_eq!(seen, ["false false false", "false false true", "true false false", "true true false"], "{report}");
+    }
+}
+
+/// Words that two threads of a victim may use at once.
+struct Lent(Shared);
+
+// SAFETY: they are used as atomics only.
+unsafe impl Sync for Lent {}
+
 fn a_panicking_victim_is_a_failure() {
     let found = catch_unwind(|| b_implies_a("panics", &|_| panic!("on purpose")));
     let message = *found.unwrap_err().downcast::<String>().unwrap();
@@ -451,6 +484,7 @@ fn main() -> ExitCode {
         ("survivors_go_on_after_each_kill", survivors_go_on_after_each_kill),
         ("signals_reach_the_victim", signals_reach_the_victim),
         ("the_clock_of_the_vdso_does_no_harm", the_clock_of_the_vdso_does_no_harm),
+        ("every_pair_is_seen", every_pair_is_seen),
         ("a_panicking_victim_is_a_failure", a_panicking_victim_is_a_failure),
         ("a_survivor_that_panics_exits_with_101", a_survivor_that_panics_exits_with_101),
         ("destructors_of_the_parent_do_not_run_in_children", destructors_of_the_parent_do_not_run_in_children),

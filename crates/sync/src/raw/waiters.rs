@@ -1,5 +1,5 @@
-//! The word of a lock that counts its waiters, and says until when the count is to be believed; its bits are in the table
-//! of [`lock`](super::lock).
+//! The word of a lock that counts its waiters, and says until when the count is to be believed; its bits are in the
+//! table of [`lock`](super::lock).
 
 use polyproc_sys::Deadline;
 use polyproc_sys::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,8 +42,9 @@ pub(super) fn expired(wait: u64) -> bool {
     later(low_ms(now_ns()), expiry_of(wait))
 }
 
-/// Sets `FENCED` for a waiter who has run the barrier since it was counted in `generation`. If its time has come and the
-/// count was thrown away since, unlocks that saw nobody counted may still be on their way: they would not fence (I5).
+/// Sets `FENCED` for a waiter who has run the barrier since it was counted in `generation`. If its time has come and
+/// the count was thrown away since, unlocks that saw nobody counted may still be on their way: they would not fence
+/// (I5).
 pub(super) fn raise_fence(wait: &AtomicU64, generation: u64) {
     let mut seen = wait.load(Relaxed);
     while seen & GENERATION == generation && seen & FENCED == 0 {

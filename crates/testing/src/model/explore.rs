@@ -93,7 +93,7 @@ impl fmt::Display for Report {
 ///         match at {
 ///             At::Set => Op::Store(0, 1),
 ///             At::Wake => Op::Wake { word: 0, class: 0, all: false },
-///             At::Wait => Op::Wait { word: 0, expected: 0, class: 0, since: 0 },
+///             At::Wait => Op::Wait { word: 0, expected: 0, bits: !0, class: 0, since: 0 },
 ///             At::End => Op::End,
 ///         }
 ///     }

@@ -30,8 +30,10 @@ pub enum Op {
     Wait {
         /// The word.
         word: usize,
-        /// What it must be.
+        /// What it must be, as far as `bits` go.
         expected: u64,
+        /// The bits that the kernel compares: its word may be part of a wider one, at the lower end.
+        bits: u64,
         /// Who may wake this sleeper.
         class: u8,
         /// When it was decided how long to sleep: if time has come since, the sleep is over at once.

@@ -325,12 +325,12 @@ impl<P: Program<N>, const N: usize> World<P, N> {
                 next.memory[word] &= bits;
             }
             Op::Barrier => (0..N).for_each(|j| (0..self.threads[j].stores).for_each(|_| next.drain(j))),
-            Op::Wait { word, expected, class, since } => {
-                if self.memory[word] == expected && since == self.time {
+            Op::Wait { word, expected, bits, class, since } => {
+                let same = (self.memory[word] ^ expected) & bits == 0;
+                if same && since == self.time {
                     next.threads[i].life = Life::Sleeps(small(word), class);
                     return visit(Action::Step(i), next);
                 }
-                let same = self.memory[word] == expected;
                 value = if same { Slept::TimedOut } else { Slept::Changed } as u64;
             }
             Op::Wake { word, class, all: false } => {
