@@ -3,6 +3,25 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+# Each row of the table names a file and a test in it.
+conformance() {
+    local line file name rows=0 broken=0
+    while IFS= read -r line; do
+        rows=$((rows + 1))
+        if ! [[ $line =~ \`(crates/[^\`]+)\`\ \`([^\`]+)\` ]]; then
+            echo "no test in: $line" >&2
+            broken=1
+            continue
+        fi
+        file=${BASH_REMATCH[1]} name=${BASH_REMATCH[2]}
+        if ! grep -qE "fn $name\\(" "$file" || [[ $line != *".$name\`"* ]]; then
+            echo "$file has no test $name, or that is not the name in: $line" >&2
+            broken=1
+        fi
+    done < <(grep '^| `_' CONFORMANCE.md)
+    ((rows > 0 && broken == 0))
+}
+
 component() { # CARGO-SUBCOMMAND
     cargo "$1" --version || rustup component add "${1/fmt/rustfmt}"
 }
@@ -54,6 +73,7 @@ step 'rustfmt and clippy are there' eval 'component fmt && component clippy'
 step 'format' cargo fmt --all --check
 step 'format of fuzz' cargo fmt --manifest-path fuzz/Cargo.toml --check
 step 'our own rules' rules
+step 'CONFORMANCE.md names tests that are there' conformance
 step 'clippy' cargo clippy --workspace --all-targets -- -D warnings
 step 'clippy for tests that only run in release' cargo clippy --workspace --test '*' -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
