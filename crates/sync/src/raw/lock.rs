@@ -57,7 +57,8 @@
 pub use super::locked::{Locked, NotLocked, Watch};
 use super::thread_is_dead;
 use super::waiters::{
-    COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, expired, expiry_at, expiry_of, later, raise_fence, with_expiry,
+    COUNT, FENCED, GENERATION, ONE, ONE_GENERATION, SLICE, expired, expiry_at, expiry_of, later, raise_fence, retract,
+    with_expiry,
 };
 use polyproc_sys::atomic::{
     AtomicU32, AtomicU64,
@@ -187,8 +188,7 @@ impl RawLock {
         unsafe { Self::lock_or(me, this, contended) }
     }
 
-    /// Takes the lock if it is free and nobody may sleep on it; else it is announced, and `contended` says what comes of
-    /// it: [`RawLock::lock_contended`].
+    /// Takes the lock if its word is 0; else `contended` says what comes of it ([`RawLock::lock_contended`]).
     ///
     /// # Safety
     /// * As for [`RawLock::lock_as`].
@@ -449,13 +449,7 @@ impl RawLock {
 
     /// Takes one waiter out of the count, unless the whole count was thrown away since.
     fn retract(&self, generation: u64) {
-        let mut seen = self.wait.load(Relaxed);
-        while seen & GENERATION == generation && seen & COUNT != 0 {
-            match self.wait.compare_exchange_weak(seen, seen - ONE, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
-        }
+        retract(&self.wait, generation);
     }
 
     /// At a tick: frees the word of an owner that the kernel does not know any more, as the kernel would have done.
@@ -473,9 +467,6 @@ impl Default for RawLock {
         Self::new()
     }
 }
-
-/// How long a waiter sleeps that nobody may see.
-const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
 
 #[cfg(all(test, not(polyproc_loom)))]
 mod tests {

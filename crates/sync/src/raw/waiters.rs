@@ -13,6 +13,9 @@ const EXPIRY: u64 = 0xffff_ffff << EXPIRY_SHIFT;
 pub(super) const GENERATION: u64 = 0xffff << 48;
 pub(super) const ONE_GENERATION: u64 = 1 << 48;
 
+/// How long a waiter sleeps that nobody may see.
+pub(super) const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
+
 /// When whoever sleeps until `until` is certainly not counted any more, in milliseconds.
 pub(super) fn expiry_at(until: Deadline) -> u32 {
     until.remaining().map_or(u32::MAX >> 1, |left| {
@@ -49,6 +52,17 @@ pub(super) fn raise_fence(wait: &AtomicU64, generation: u64) {
     let mut seen = wait.load(Relaxed);
     while seen & GENERATION == generation && seen & FENCED == 0 {
         match wait.compare_exchange_weak(seen, seen | FENCED, Relaxed, Relaxed) {
+            Ok(_) => return,
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// Takes one waiter out of the count, unless the whole count was thrown away since.
+pub(super) fn retract(wait: &AtomicU64, generation: u64) {
+    let mut seen = wait.load(Relaxed);
+    while seen & GENERATION == generation && seen & COUNT != 0 {
+        match wait.compare_exchange_weak(seen, seen - ONE, Relaxed, Relaxed) {
             Ok(_) => return,
             Err(now) => seen = now,
         }
