@@ -65,6 +65,8 @@ enum At {
     WakerRetractCas,
     ThrowAway,
     Done,
+    TickDone,
+    TickAnnounce,
     /// Of a broken twin.
     DoneEarly,
     End,
@@ -93,9 +95,9 @@ const LINES: &[(At, &str)] = &[
     (At::Sleep, "how = self.word.wait(marked, until);"),
     (At::RetractLoad, "let mut seen = self.wait.load(Relaxed);"),
     (At::RetractCas, "match self.wait.compare_exchange_weak(seen, seen - ONE, Relaxed, Relaxed) {"),
-    (At::FirstLook, "if lock.wait.load(Relaxed) & (COUNT | FENCED) == 0 {"),
+    (At::FirstLook, "if self.wait.load(Relaxed) & (COUNT | FENCED) != 0 {"),
     (At::Release, "self.word.store(free, Release);"),
-    (At::SecondLook, "if lock.wait.load(Relaxed) & (COUNT | FENCED) == 0 {"),
+    (At::SecondLook, "if self.wait.load(Relaxed) & (COUNT | FENCED) != 0 {"),
     (At::CountedLoad, "let counted = self.wait.load(Relaxed) & COUNT != 0;"),
     (At::GivesUp, "let give_up_fence = idle >= IDLE;"),
     (At::ReleaseCounted, "self.release(free | if counted { WAITERS } else { 0 });"),
@@ -106,6 +108,8 @@ const LINES: &[(At, &str)] = &[
     (At::WakerRetractLoad, "self.retract(seen & GENERATION);"),
     (At::ThrowAway, "let _ = self.wait.compare_exchange(seen, none, Relaxed, Relaxed);"),
     (At::Done, "me.done();"),
+    (At::TickDone, "me.done();"),
+    (At::TickAnnounce, "let _ = unsafe { me.announce_lock(&raw const self.word) };"),
 ];
 
 /// A machine that is broken on purpose.
@@ -188,7 +192,11 @@ impl Lock {
         if self.twin == Twin::AnnouncedAfterTheCas {
             return At::Announce;
         }
-        if self.twin == Twin::TakerDoesNotNote { At::FirstLook } else { At::NoteLoad }
+        if self.twin == Twin::TakerDoesNotNote { self.unlocks(local) } else { At::NoteLoad }
+    }
+
+    fn unlocks(self, local: &Local) -> At {
+        if local.recovered && self.unrepaired { At::CountedLoad } else { At::FirstLook }
     }
 
     /// The store that gives the lock up is executed: its holder is outside.
@@ -248,7 +256,7 @@ impl<const N: usize> Program<N> for Lock {
     fn issue(&self, thread: usize, at: At, local: &Local) -> Op {
         let me = tid(thread);
         match at {
-            At::Announce => Op::Announce(WORD),
+            At::Announce | At::TickAnnounce => Op::Announce(WORD),
             At::FastCas => Op::Cas(WORD, 0, me),
             At::NoteOr => Op::Or(WORD, WAITERS),
             At::SlowLoad | At::WaiterLoad => Op::Load(WORD),
@@ -286,7 +294,7 @@ impl<const N: usize> Program<N> for Lock {
                 let generation = (local.seen & GENERATION).wrapping_add(ONE_GENERATION);
                 Op::Cas(WAIT, local.seen, (local.seen & !COUNT & !GENERATION) | generation)
             }
-            At::Done | At::DoneEarly => Op::Done,
+            At::Done | At::DoneEarly | At::TickDone => Op::Done,
             At::End => Op::End,
         }
     }
@@ -300,7 +308,7 @@ impl<const N: usize> Program<N> for Lock {
             At::FastCas if got.ok => self.took(thread, local, ghost, false),
             At::FastCas => At::SlowLoad,
             At::NoteLoad if got.value & COUNT != 0 => At::NoteOr,
-            At::NoteLoad | At::NoteOr => At::FirstLook,
+            At::NoteLoad | At::NoteOr => self.unlocks(local),
             At::SlowLoad => {
                 if got.value & TID == 0 {
                     local.word = got.value;
@@ -364,10 +372,17 @@ impl<const N: usize> Program<N> for Lock {
             At::Sleep if got.value == Slept::Woken as u64 && twin != Twin::TheWokenCountsItselfOut => {
                 Self::forgets(local, At::SlowLoad)
             }
-            At::Sleep => At::RetractLoad,
-            At::RetractLoad => Self::retract(local, got, At::RetractCas, At::SlowLoad),
-            At::RetractCas if got.ok => Self::forgets(local, At::SlowLoad),
-            At::RetractCas => Self::retract(local, got, At::RetractCas, At::SlowLoad),
+            At::Sleep => {
+                local.timed_out = got.value == Slept::TimedOut as u64;
+                At::RetractLoad
+            }
+            At::TickDone => At::TickAnnounce,
+            At::TickAnnounce => At::SlowLoad,
+            At::RetractCas if got.ok => Self::forgets(local, if local.timed_out { At::TickDone } else { At::SlowLoad }),
+            At::RetractLoad | At::RetractCas => {
+                let then = if local.timed_out { At::TickDone } else { At::SlowLoad };
+                Self::retract(local, got, At::RetractCas, then)
+            }
             At::FirstLook if nobody_counted => At::Release,
             At::FirstLook => At::CountedLoad,
             At::Release => {
@@ -618,6 +633,9 @@ const SOURCES: [&str; 2] = [include_str!("../src/raw/lock.rs"), include_str!("..
 
 /// Instructions that are not in the machine, and why.
 const LEFT_OUT: &[&str] = &[
+    "self.deaths.load(Relaxed)",                  // the holder's own word
+    "self.deaths.store(",                         // likewise
+    "let word = self.word.load(Relaxed);",        // deaths()
     "let tid = self.word.load(Relaxed) & TID;",   // owner(): for people
     "self.word.swap(free, Release); // SYNC(L3)", // loom's
     "self.idle.load(Relaxed)",                    // the holder's own word
