@@ -5,7 +5,7 @@ use super::place::Folder;
 use core::time::Duration;
 use polyproc_queue::Queue;
 use polyproc_shm::{Family, Message, ReadOnlyMemory, SharedMemory};
-use polyproc_sync::{Barrier, Event, Lock, Semaphore};
+use polyproc_sync::{Barrier, Condition, Event, Lock, RLock, RwLock, Semaphore};
 use polyproc_values::{Array, ShareableList, Value};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
@@ -21,6 +21,9 @@ pub(crate) enum What {
     Semaphore,
     Event,
     Barrier,
+    RLock,
+    RwLock,
+    Condition,
     Queue,
     Value,
     Array,
@@ -39,8 +42,13 @@ impl What {
             7 => Self::Value,
             8 => Self::Array,
             9 => Self::List,
-            10 if byte >= 128 => Self::Event,
-            10 => Self::Barrier,
+            10 => match byte / 12 % 5 {
+                0 => Self::Event,
+                1 => Self::Barrier,
+                2 => Self::RLock,
+                3 => Self::RwLock,
+                _ => Self::Condition,
+            },
             _ => return None,
         })
     }
@@ -55,6 +63,9 @@ pub(crate) enum Thing {
     Semaphore(Semaphore),
     Event(Event),
     Barrier(Barrier),
+    RLock(RLock),
+    RwLock(RwLock),
+    Condition(Condition),
     Queue(Queue<String>),
     Value(Value<u64>),
     Array(Array<u32>),
@@ -78,6 +89,9 @@ impl Thing {
             What::Semaphore => checked(Semaphore::create_bounded(at, 3)).map(Self::Semaphore),
             What::Event => checked(Event::create(at)).map(Self::Event),
             What::Barrier => checked(Barrier::create(at, 2)).map(Self::Barrier),
+            What::RLock => checked(RLock::create(at)).map(Self::RLock),
+            What::RwLock => checked(RwLock::create(at)).map(Self::RwLock),
+            What::Condition => checked(Condition::create(at)).map(Self::Condition),
             What::Queue => checked(Queue::create(at, 4)).map(Self::Queue),
             What::Value => checked(Value::create(at, 7)).map(Self::Value),
             What::Array => checked(Array::create(at, 9, 7)).map(Self::Array),
@@ -95,6 +109,9 @@ impl Thing {
             What::Semaphore => checked(Semaphore::open(at)).map(Self::Semaphore),
             What::Event => checked(Event::open(at)).map(Self::Event),
             What::Barrier => checked(Barrier::open(at)).map(Self::Barrier),
+            What::RLock => checked(RLock::open(at)).map(Self::RLock),
+            What::RwLock => checked(RwLock::open(at)).map(Self::RwLock),
+            What::Condition => checked(Condition::open(at)).map(Self::Condition),
             What::Queue => checked(Queue::open(at)).map(Self::Queue),
             What::Value => checked(Value::open(at)).map(Self::Value),
             What::Array => checked(Array::open(at)).map(Self::Array),
@@ -110,6 +127,9 @@ impl Thing {
             What::Semaphore => checked(Semaphore::open_or_create(at, 2)).map(Self::Semaphore),
             What::Event => checked(Event::open_or_create(at)).map(Self::Event),
             What::Barrier => checked(Barrier::open_or_create(at, 1)).map(Self::Barrier),
+            What::RLock => checked(RLock::open_or_create(at)).map(Self::RLock),
+            What::RwLock => checked(RwLock::open_or_create(at)).map(Self::RwLock),
+            What::Condition => checked(Condition::open_or_create(at)).map(Self::Condition),
             What::Queue => checked(Queue::open_or_create(at, 2)).map(Self::Queue),
             What::Value => checked(Value::open_or_create(at, 8)).map(Self::Value),
             What::Array => checked(Array::open_or_create(at, 5, 8)).map(Self::Array),
@@ -152,6 +172,9 @@ impl Thing {
             Self::Semaphore(semaphore) => sent(family, semaphore).map(Self::Semaphore),
             Self::Event(event) => sent(family, event).map(Self::Event),
             Self::Barrier(barrier) => sent(family, barrier).map(Self::Barrier),
+            Self::RLock(lock) => sent(family, lock).map(Self::RLock),
+            Self::RwLock(lock) => sent(family, lock).map(Self::RwLock),
+            Self::Condition(condition) => sent(family, condition).map(Self::Condition),
             Self::Queue(queue) => sent(family, queue).map(Self::Queue),
             Self::Value(value) => sent(family, value).map(Self::Value),
             Self::Array(array) => sent(family, array).map(Self::Array),
@@ -196,6 +219,20 @@ impl Thing {
                 }
                 assert!(barrier.waiting() <= barrier.parties());
             }
+            Self::RLock(lock) => {
+                let _twice = (lock.try_lock(), lock.try_lock());
+                let _ = lock.lock_timeout(Duration::ZERO).map(|guard| guard.recovered());
+            }
+            Self::RwLock(lock) => {
+                let _twice = (lock.try_read(), lock.try_read());
+                drop(lock.try_write());
+                let _ = lock.write_timeout(Duration::ZERO).map(|guard| guard.recovered());
+            }
+            Self::Condition(condition) => {
+                // Its own lock may say that a living thread holds it, for ever: it is not taken here.
+                let other = RLock::new().expect("there is memory");
+                assert!(condition.notify_n(&lock_of_another(&other), u32::from(input.byte())).is_err());
+            }
             Self::Queue(queue) => {
                 let _ = queue.try_put("a text, long or short. ".repeat(input.below(2000)));
                 let _ = queue.get_timeout(Duration::ZERO);
@@ -232,4 +269,9 @@ fn use_memory(memory: &mut SharedMemory, input: &mut Input<'_>) {
             assert!(memory.grow(u64::MAX).is_err());
         }
     }
+}
+
+/// A guard that is not that of a condition's lock.
+fn lock_of_another(lock: &RLock) -> polyproc_sync::RLockGuard<'_> {
+    lock.lock()
 }

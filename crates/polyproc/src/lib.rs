@@ -17,8 +17,9 @@ pub use polyproc_shm::{
 #[cfg(feature = "raw-sync")]
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{
-    AcquireError, Barrier, BarrierError, BarrierWait, Condition, ConditionError, Event, Lock, LockError, LockGuard,
-    Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits, WriteGuard,
+    AcquireError, Barrier, BarrierError, BarrierWait, CheckedError, Condition, ConditionError, Event, Lock, LockError,
+    LockGuard, Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits,
+    WriteGuard,
 };
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{

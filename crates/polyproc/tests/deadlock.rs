@@ -1,6 +1,7 @@
 //! Processes that wait for each other's locks.
 
 use polyproc::{Lock, LockError, Process, RwLock, Semaphore};
+use polyproc_testing::watchdog;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -12,6 +13,14 @@ const LONG: Duration = Duration::from_secs(60);
 const TOLD: u8 = 7;
 /// … and one that got both locks.
 const GOT: u8 = 8;
+
+fn wait_until_it_shows(lock: &Lock, what: &str) {
+    watchdog(LONG, || {
+        while !format!("{lock:?}").contains(what) {
+            std::thread::yield_now();
+        }
+    });
+}
 
 fn wait_for_ever() -> ! {
     loop {
@@ -83,9 +92,7 @@ fn a_process_that_was_killed_while_it_waited_is_in_no_ring() {
     let held = a.lock();
     let child = Process::spawn(hold_and_wait, (b.clone(), a.clone(), ready.clone())).unwrap();
     ready.acquire_timeout(LONG).unwrap();
-    while !format!("{a:?}").contains("waiters") {
-        std::thread::yield_now();
-    }
+    wait_until_it_shows(&a, "waiters");
     let error = b.read_timeout(LONG).unwrap_err();
     assert!(matches!(error, LockError::Deadlock { .. }), "{error}");
     child.kill().unwrap();
@@ -94,6 +101,34 @@ fn a_process_that_was_killed_while_it_waited_is_in_no_ring() {
     assert!(b.write_timeout(LONG).unwrap().recovered());
     assert!(!format!("{a:?}").contains("waiters"));
     drop(held);
+}
+
+fn lock_two(first: Lock, second: Lock, ready: Semaphore, go: Semaphore) {
+    let _first = first.lock();
+    ready.release().unwrap();
+    go.acquire();
+    drop(second.lock());
+}
+
+#[test]
+fn debug_tells_of_processes_that_wait_for_each_other_without_end() {
+    let (a, b, c) = (Lock::new().unwrap(), Lock::new().unwrap(), Lock::new().unwrap());
+    let (ready, go) = (Semaphore::new(0).unwrap(), Semaphore::new(0).unwrap());
+    let start = |first: &Lock, second: &Lock| {
+        Process::spawn(lock_two, (first.clone(), second.clone(), ready.clone(), go.clone())).unwrap()
+    };
+    let children = [start(&a, &b), start(&b, &c), start(&c, &a)];
+    for _ in 0..3 {
+        ready.acquire_timeout(LONG).unwrap();
+    }
+    go.release_n(3).unwrap();
+    [&a, &b, &c].into_iter().for_each(|lock| wait_until_it_shows(lock, "deadlock: thread"));
+    let [one, two, three] = &children;
+    one.kill().unwrap();
+    assert!(!one.join().unwrap().success());
+    for child in [three, two] {
+        assert!(child.join_timeout(LONG).unwrap().expect("the ring is broken").success());
+    }
 }
 
 fn hold(held: Lock, ready: Semaphore) {

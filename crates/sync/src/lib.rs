@@ -3,6 +3,8 @@
 #[cfg(not(polyproc_loom))]
 pub mod barrier;
 #[cfg(not(polyproc_loom))]
+pub mod checked;
+#[cfg(not(polyproc_loom))]
 pub mod condition;
 #[cfg(not(polyproc_loom))]
 pub mod deadlock;
@@ -34,11 +36,13 @@ mod wakes;
 #[cfg(not(polyproc_loom))]
 pub use barrier::{Barrier, BarrierError, BarrierWait};
 #[cfg(not(polyproc_loom))]
+pub use checked::{CheckedError, OwnerDied};
+#[cfg(not(polyproc_loom))]
 pub use condition::{Condition, ConditionError};
 #[cfg(not(polyproc_loom))]
 pub use event::Event;
 #[cfg(not(polyproc_loom))]
-pub use lock::{Lock, LockError, LockGuard, OwnerDied};
+pub use lock::{Lock, LockError, LockGuard};
 #[cfg(not(polyproc_loom))]
 pub use lockable::Lockable;
 #[cfg(not(polyproc_loom))]

@@ -1,5 +1,6 @@
 //! The handle of a lock and its guard; the bytes are [`RawLock`].
 
+use crate::checked::{CheckedError, OwnerDied};
 use crate::deadlock::{self, Chain, Watcher};
 use crate::kept;
 use crate::raw::RawLock;
@@ -35,7 +36,7 @@ use std::sync::Arc;
 /// # Deadlocks
 /// Threads that wait for each other's locks, of whatever processes: [`Lock::lock_timeout`] and [`Lock::lock_deadline`] return
 /// [`LockError::Deadlock`] after 100 ms, which names them all; whoever gets it drops a guard that another one waits for.
-/// [`Lock::lock`] and [`Lock::lock_checked`] go on waiting; `Debug` of the lock says who waits, and whether it is for each
+/// [`Lock::lock`] goes on waiting; `Debug` of the lock says who waits, and whether it is for each
 /// other. `RLock` and `RwLock` take part, of one family's memory; locks with names among those in the same segment, that is,
 /// with none. Permits, events, queues and the locks inside of values are not looked at.
 ///
@@ -91,24 +92,6 @@ pub enum LockError {
         chain: Chain,
     },
 }
-
-/// What [`Lock::lock_checked`], and the same of [`RLock`](crate::RLock) and [`RwLock`](crate::RwLock), return if the previous
-/// holder died, or a writer: the lock is held all the same, by the guard `G`.
-///
-/// ```
-/// use polyproc_sync::Lock;
-/// let lock = Lock::new()?;
-/// match lock.lock_checked() {
-///     Ok(guard) => assert!(!guard.recovered()),
-///     Err(died) => {
-///         // … look at what the lock protects, repair it …
-///         died.make_consistent();
-///     }
-/// }
-/// # Ok::<(), polyproc_sync::ShmError>(())
-/// ```
-#[must_use = "the lock is held until this is dropped"]
-pub struct OwnerDied<G>(pub(crate) G);
 
 impl Lock {
     /// A new lock, held by nobody.
@@ -268,10 +251,11 @@ impl Lock {
     /// next again until somebody calls [`OwnerDied::make_consistent`].
     ///
     /// # Errors
-    /// [`OwnerDied`]: the lock is held, and its previous holder died.
+    /// [`CheckedError::OwnerDied`]: the lock is held, and its previous holder died. [`CheckedError::NotLocked`]: this thread
+    /// holds it already; or it and others wait for each other ([`LockError::Deadlock`], after 100 ms).
     ///
     /// # Panics
-    /// As [`Lock::lock`].
+    /// If this thread holds 128 other locks already.
     ///
     /// # Examples
     /// ```
@@ -279,11 +263,11 @@ impl Lock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn lock_checked(&self) -> Result<LockGuard<'_>, OwnerDied<LockGuard<'_>>> {
-        let guard = self.lock();
+    pub fn lock_checked(&self) -> Result<LockGuard<'_>, CheckedError<LockGuard<'_>>> {
+        let guard = self.lock_deadline(Deadline::NEVER)?;
         if guard.recovered {
             guard.unrepaired.set(true);
-            return Err(OwnerDied(guard));
+            return Err(CheckedError::OwnerDied(OwnerDied(guard)));
         }
         Ok(guard)
     }
@@ -412,8 +396,9 @@ impl<'a> OwnerDied<LockGuard<'a>> {
     /// Says that what the lock protects is whole again: the next holder is not told any more.
     ///
     /// ```
-    /// let lock = polyproc_sync::Lock::new()?;
-    /// if let Err(died) = lock.lock_checked() {
+    /// use polyproc_sync::{CheckedError, Lock};
+    /// let lock = Lock::new()?;
+    /// if let Err(CheckedError::OwnerDied(died)) = lock.lock_checked() {
     ///     let guard = died.make_consistent();
     ///     assert!(guard.recovered());
     /// }
@@ -441,11 +426,5 @@ impl Drop for LockGuard<'_> {
 impl core::fmt::Debug for LockGuard<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("LockGuard").field("recovered", &self.recovered).finish_non_exhaustive()
-    }
-}
-
-impl<G> core::fmt::Debug for OwnerDied<G> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("OwnerDied(..)")
     }
 }

@@ -1,8 +1,9 @@
 //! The handle of a lock that its holder may take again, and its guards; the bytes are [`RawRLock`].
 
+use crate::checked::{CheckedError, OwnerDied};
 use crate::deadlock::{self, Watcher};
 use crate::kept;
-use crate::lock::{LockError, OwnerDied};
+use crate::lock::LockError;
 use crate::raw::lock::{Locked, NotLocked as RawNotLocked};
 use crate::raw::rlock::NotLocked;
 use crate::raw::{RawLock, RawRLock};
@@ -208,10 +209,11 @@ impl RLock {
     /// next again, this thread included, until somebody calls [`OwnerDied::make_consistent`].
     ///
     /// # Errors
-    /// [`OwnerDied`]: the lock is held, and its previous holder died.
+    /// [`CheckedError::OwnerDied`]: the lock is held, and its previous holder died. [`CheckedError::NotLocked`]: this thread
+    /// holds it too often; or it and others wait for each other ([`LockError::Deadlock`], after 100 ms).
     ///
     /// # Panics
-    /// As [`RLock::lock`].
+    /// If this thread holds 128 other locks already.
     ///
     /// # Examples
     /// ```
@@ -219,11 +221,11 @@ impl RLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn lock_checked(&self) -> Result<RLockGuard<'_>, OwnerDied<RLockGuard<'_>>> {
-        let guard = self.lock();
+    pub fn lock_checked(&self) -> Result<RLockGuard<'_>, CheckedError<RLockGuard<'_>>> {
+        let guard = self.lock_deadline(Deadline::NEVER)?;
         if guard.recovered {
             self.raw.leave_unrepaired();
-            return Err(OwnerDied(guard));
+            return Err(CheckedError::OwnerDied(OwnerDied(guard)));
         }
         Ok(guard)
     }
@@ -325,8 +327,9 @@ impl<'a> OwnerDied<RLockGuard<'a>> {
     /// Says that what the lock protects is whole again: neither this thread nor the next holder is told any more.
     ///
     /// ```
-    /// let lock = polyproc_sync::RLock::new()?;
-    /// if let Err(died) = lock.lock_checked() {
+    /// use polyproc_sync::{CheckedError, RLock};
+    /// let lock = RLock::new()?;
+    /// if let Err(CheckedError::OwnerDied(died)) = lock.lock_checked() {
     ///     let guard = died.make_consistent();
     ///     assert!(guard.recovered());
     /// }

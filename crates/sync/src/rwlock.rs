@@ -1,8 +1,9 @@
 //! The handle of a lock with readers and writers; its guards: [`rwlock_guard`](crate::rwlock_guard), its bytes: [`RawRwLock`].
 
+use crate::checked::{CheckedError, OwnerDied};
 use crate::deadlock::{self, Watcher};
 use crate::kept;
-use crate::lock::{LockError, OwnerDied};
+use crate::lock::LockError;
 use crate::raw::RawRwLock;
 use crate::raw::rwlock::Who;
 use crate::rwlock_guard::{ReadGuard, WriteGuard};
@@ -215,10 +216,11 @@ impl RwLock {
     /// As [`RwLock::read`], for those who cannot use what a dead writer may have left half changed.
     ///
     /// # Errors
-    /// [`OwnerDied`]: the lock is read-locked, and a writer died and nobody has repaired since.
+    /// [`CheckedError::OwnerDied`]: the lock is read-locked, and a writer died and nobody has repaired since.
+    /// [`CheckedError::NotLocked`]: this thread writes; or it and others wait for each other ([`LockError::Deadlock`], after 100 ms).
     ///
     /// # Panics
-    /// As [`RwLock::read`].
+    /// If this thread holds 128 other locks already.
     ///
     /// # Examples
     /// ```
@@ -226,9 +228,9 @@ impl RwLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn read_checked(&self) -> Result<ReadGuard<'_>, OwnerDied<ReadGuard<'_>>> {
-        let guard = self.read();
-        if guard.recovered() { Err(OwnerDied(guard)) } else { Ok(guard) }
+    pub fn read_checked(&self) -> Result<ReadGuard<'_>, CheckedError<ReadGuard<'_>>> {
+        let guard = self.read_deadline(Deadline::NEVER)?;
+        if guard.recovered() { Err(CheckedError::OwnerDied(OwnerDied(guard))) } else { Ok(guard) }
     }
 
     /// Takes the lock to write; sleeps until nobody else reads or writes.
@@ -309,10 +311,12 @@ impl RwLock {
     /// next again until somebody calls [`OwnerDied::make_consistent`] or takes it as it is by [`RwLock::write`].
     ///
     /// # Errors
-    /// [`OwnerDied`]: the lock is held, and a writer died and nobody has repaired since.
+    /// [`CheckedError::OwnerDied`]: the lock is held, and a writer died and nobody has repaired since.
+    /// [`CheckedError::NotLocked`]: this thread reads or writes already; or it and others wait for each other
+    /// ([`LockError::Deadlock`], after 100 ms).
     ///
     /// # Panics
-    /// As [`RwLock::write`].
+    /// If this thread holds 128 other locks already.
     ///
     /// # Examples
     /// ```
@@ -320,9 +324,9 @@ impl RwLock {
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```
     #[track_caller]
-    pub fn write_checked(&self) -> Result<WriteGuard<'_>, OwnerDied<WriteGuard<'_>>> {
-        let guard = self.write();
-        if guard.recovered() { Err(OwnerDied::unrepaired(guard)) } else { Ok(guard) }
+    pub fn write_checked(&self) -> Result<WriteGuard<'_>, CheckedError<WriteGuard<'_>>> {
+        let guard = self.write_deadline(Deadline::NEVER)?;
+        if guard.recovered() { Err(CheckedError::OwnerDied(OwnerDied::unrepaired(guard))) } else { Ok(guard) }
     }
 
     #[inline]

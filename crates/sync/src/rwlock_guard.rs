@@ -1,6 +1,6 @@
 //! The guards of a [`RwLock`].
 
-use crate::lock::OwnerDied;
+use crate::checked::OwnerDied;
 use crate::raw::RawRwLock;
 use crate::raw::rwlock::Reading;
 use crate::rwlock::RwLock;
@@ -88,8 +88,9 @@ impl<'a> OwnerDied<WriteGuard<'a>> {
     /// Says that what the lock protects is whole again: those who come next are not told any more.
     ///
     /// ```
-    /// let lock = polyproc_sync::RwLock::new()?;
-    /// if let Err(died) = lock.write_checked() {
+    /// use polyproc_sync::{CheckedError, RwLock};
+    /// let lock = RwLock::new()?;
+    /// if let Err(CheckedError::OwnerDied(died)) = lock.write_checked() {
     ///     let guard = died.make_consistent();
     ///     assert!(guard.recovered());
     /// }
@@ -105,8 +106,13 @@ impl<'a> OwnerDied<ReadGuard<'a>> {
     /// The guard, for a reader who can tell by himself what is whole.
     ///
     /// ```
-    /// let lock = polyproc_sync::RwLock::new()?;
-    /// let guard = lock.read_checked().unwrap_or_else(|died| died.into_guard());
+    /// use polyproc_sync::{CheckedError, RwLock};
+    /// let lock = RwLock::new()?;
+    /// let guard = match lock.read_checked() {
+    ///     Ok(guard) => guard,
+    ///     Err(CheckedError::OwnerDied(died)) => died.into_guard(),
+    ///     Err(CheckedError::NotLocked(e)) => panic!("{e}"),
+    /// };
     /// assert!(!guard.recovered());
     /// # Ok::<(), polyproc_sync::ShmError>(())
     /// ```

@@ -2,7 +2,7 @@
 #![cfg(not(polyproc_loom))]
 
 use polyproc_sync::deadlock::Chain;
-use polyproc_sync::{Lock, LockError, RLock, RwLock};
+use polyproc_sync::{CheckedError, Lock, LockError, RLock, RwLock};
 use polyproc_sys::atomic::{AtomicU32, Ordering::SeqCst};
 use polyproc_sys::{futex, robust};
 use polyproc_testing::watchdog;
@@ -51,6 +51,33 @@ fn two_that_take_two_locks_in_opposite_orders() {
     });
     assert!(told.into_inner() >= 1);
     assert!(a.try_lock().is_some() && b.try_lock().is_some());
+}
+
+#[test]
+fn checked_forms_tell_without_a_time_limit() {
+    fn told<G>(locked: Result<G, CheckedError<G>>) -> bool {
+        match locked {
+            Ok(_) => false, // the other one has backed off
+            Err(CheckedError::NotLocked(error)) => chain(error).links().len() == 2,
+            Err(CheckedError::OwnerDied(_)) => panic!("nobody died"),
+        }
+    }
+    let (a, b, both) = (RLock::new().unwrap(), RwLock::new().unwrap(), Barrier::new(2));
+    with_short_ticks(|| {
+        let told = std::thread::scope(|s| {
+            let one = s.spawn(|| {
+                let _held = a.lock();
+                both.wait();
+                told(b.write_checked())
+            });
+            let held = b.read();
+            both.wait();
+            let two = told(a.lock_checked());
+            drop(held);
+            one.join().unwrap() || two
+        });
+        assert!(told);
+    });
 }
 
 #[test]
@@ -134,46 +161,23 @@ fn two_writers_with_an_rlock_between_them() {
     });
 }
 
-/// Two wait without end, until a third one, who looks, takes a lock of theirs out of the ring by a time limit of its own.
+/// A ring that is closed for good is in polyproc's tests, where one of it can be killed.
 #[test]
-fn debug_tells_who_waits_and_that_it_is_for_each_other() {
-    let (a, b, c) = (Lock::new().unwrap(), Lock::new().unwrap(), Lock::new().unwrap());
-    let (all, tids) = (Barrier::new(3), [AtomicU32::new(0), AtomicU32::new(0)]);
+fn debug_tells_who_waits() {
+    let (a, b, tid) = (Lock::new().unwrap(), Lock::new().unwrap(), AtomicU32::new(0));
     with_short_ticks(|| {
         std::thread::scope(|s| {
-            let held = c.lock();
-            for (i, (first, second)) in [(&a, &b), (&b, &c)].into_iter().enumerate() {
-                let (all, tids) = (&all, &tids);
-                s.spawn(move || {
-                    tids[i].store(robust::thread_id(), SeqCst);
-                    let held = first.lock();
-                    all.wait();
-                    drop(second.lock());
-                    drop(held);
-                });
-            }
-            all.wait();
-            let waits = |lock: &Lock, tid: &AtomicU32| {
-                let text = format!("waiters: [{}]", tid.load(SeqCst));
-                while !format!("{lock:?}").contains(&text) {
-                    std::thread::yield_now();
-                }
-                assert!(!format!("{lock:?}").contains("deadlock"));
-            };
-            waits(&b, &tids[0]);
-            waits(&c, &tids[1]);
-            // While this thread waits for `a`, the ring is closed: another one sees it in each of the locks.
-            let looker = s.spawn(|| {
-                for lock in [&a, &b, &c] {
-                    while !format!("{lock:?}").contains("deadlock: thread") {
-                        std::thread::yield_now();
-                    }
-                }
+            let held = b.lock();
+            s.spawn(|| {
+                tid.store(robust::thread_id(), SeqCst);
+                let held = a.lock();
+                drop(b.lock());
+                drop(held);
             });
-            while !looker.is_finished() {
-                let _ = a.lock_timeout(Duration::from_millis(35)); // told, or late
+            while !format!("{b:?}").contains(&format!("waiters: [{}]", tid.load(SeqCst))) {
+                std::thread::yield_now();
             }
-            looker.join().unwrap();
+            assert!(!format!("{b:?}").contains("deadlock"));
             drop(held);
         });
     });

@@ -82,9 +82,9 @@ fn a_dead_holder_is_told_of_until_it_is_made_consistent() {
         s.spawn(|| std::mem::forget(lock.lock()));
     });
     watchdog(LIMIT, || {
-        drop(lock.lock_checked().unwrap_err());
-        drop(lock.lock_checked().unwrap_err());
-        let guard = lock.lock_checked().unwrap_err().make_consistent();
+        drop(lock.lock_checked().unwrap_err().owner_died().unwrap());
+        drop(lock.lock_checked().unwrap_err().owner_died().unwrap());
+        let guard = lock.lock_checked().unwrap_err().owner_died().unwrap().make_consistent();
         assert!(guard.recovered());
         drop(guard);
         assert!(!lock.lock_checked().unwrap().recovered());

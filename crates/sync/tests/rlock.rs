@@ -91,9 +91,9 @@ fn a_dead_holder_is_told_of_until_it_is_made_consistent() {
     let lock = RLock::new().unwrap();
     watchdog(LIMIT, || {
         dies_holding(&lock, 2);
-        drop(lock.lock_checked().unwrap_err());
-        let outer = lock.lock_checked().unwrap_err();
-        let inner = lock.lock_checked().unwrap_err();
+        drop(lock.lock_checked().unwrap_err().owner_died().unwrap());
+        let outer = lock.lock_checked().unwrap_err().owner_died().unwrap();
+        let inner = lock.lock_checked().unwrap_err().owner_died().unwrap();
         drop(outer);
         let inner = inner.make_consistent();
         assert!(inner.recovered());

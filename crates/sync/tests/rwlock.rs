@@ -117,7 +117,7 @@ fn a_dead_writer_is_told_of_to_readers_until_a_writer_has_come() {
         a_writer_dies(&lock);
         for _ in 0..3 {
             assert!(lock.read().recovered()); // waits for the kernel's mark, a moment after the thread was joined
-            assert!(lock.read_checked().unwrap_err().into_guard().recovered());
+            assert!(lock.read_checked().unwrap_err().owner_died().unwrap().into_guard().recovered());
         }
         assert!(lock.write().recovered());
         assert!(!lock.read().recovered() && lock.read_checked().is_ok());
@@ -129,10 +129,10 @@ fn a_dead_writer_is_told_of_until_it_is_made_consistent() {
     let lock = RwLock::new().unwrap();
     watchdog(LIMIT, || {
         a_writer_dies(&lock);
-        drop(lock.write_checked().unwrap_err());
-        drop(lock.write_checked().unwrap_err());
+        drop(lock.write_checked().unwrap_err().owner_died().unwrap());
+        drop(lock.write_checked().unwrap_err().owner_died().unwrap());
         assert!(lock.read().recovered());
-        let guard = lock.write_checked().unwrap_err().make_consistent();
+        let guard = lock.write_checked().unwrap_err().owner_died().unwrap().make_consistent();
         assert!(guard.recovered());
         drop(guard);
         assert!(!lock.write_checked().unwrap().recovered());

@@ -2,10 +2,11 @@
 
 use crate::limit;
 use crate::watch::{self, Lane};
-use crate::world::{Parts, locks, meetings, memories, semaphores};
+use crate::world::{Parts, levels, locks, meetings, memories, readers, semaphores};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{
-    Array, Barrier, Event, Item, Lock, Place, Queue, ReadOnlyMemory, Semaphore, ShareableList, SharedMemory, Value, gc,
+    Array, Barrier, Event, Item, Lock, Place, Queue, RLock, ReadOnlyMemory, RwLock, Semaphore, ShareableList,
+    SharedMemory, Value, gc,
 };
 use polyproc_testing::Scribbler;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +36,8 @@ struct Named {
     semaphore: Semaphore,
     event: Event,
     barrier: Barrier,
+    rlock: RLock,
+    rwlock: RwLock,
     value: Value<u64>,
     wide: Value<[u64; 3]>,
     array: Array<[u64; 3]>,
@@ -52,6 +55,8 @@ impl Named {
             semaphore: Semaphore::create(at.name("semaphore"), 3).unwrap(),
             event: Event::create(at.name("event")).unwrap(),
             barrier: Barrier::create(at.name("barrier"), 2).unwrap(),
+            rlock: RLock::create(at.name("rlock")).unwrap(),
+            rwlock: RwLock::create(at.name("rwlock")).unwrap(),
             value: Value::create(at.name("value"), 7).unwrap(),
             wide: Value::create(at.name("wide"), [7; 3]).unwrap(),
             array: Array::create(at.name("array"), 50, [7; 3]).unwrap(),
@@ -64,11 +69,15 @@ impl Named {
 
     fn act(&self, lane: &mut Lane) {
         let (n, i) = (lane.dice.next(), lane.dice.below(50) as usize);
-        match lane.dice.below(9) {
+        match lane.dice.below(10) {
             0 => locks(&self.lock, lane),
             1 => semaphores(&self.semaphore, n, lane),
             2 => self.values(n, lane),
             7 => meetings(&self.event, &self.barrier, n, lane),
+            8 => {
+                levels(&self.rlock, lane);
+                readers(&self.rwlock, n, lane);
+            }
             3 => {
                 lane.call("Array::get", || (self.array.get(i), self.array.to_vec()));
                 lane.call_that_waits("Array::set", || self.array.set(i, [n; 3]));
@@ -104,7 +113,15 @@ impl Named {
 /// Further handles of the same objects, by their names, used once and dropped.
 fn open(at: &Place, lane: &mut Lane) {
     let n = lane.dice.next();
-    match n % 10 {
+    match n % 11 {
+        9 => {
+            let rlock = lane.call("RLock::open", || RLock::open(at.name("rlock")));
+            let rwlock = lane.call("RwLock::open", || RwLock::open(at.name("rwlock")));
+            if let (Ok(rlock), Ok(rwlock)) = (rlock, rwlock) {
+                levels(&rlock, lane);
+                readers(&rwlock, n, lane);
+            }
+        }
         0 => drop(lane.call("Lock::open", || Lock::open(at.name("lock"))).map(|l| locks(&l, lane))),
         1 => drop(
             lane.call("Semaphore::open", || Semaphore::open(at.name("semaphore"))).map(|s| semaphores(&s, n, lane)),

@@ -6,8 +6,8 @@ use polyproc::parts::Board;
 use polyproc::parts::shm::{BlockRef, Kind, Message, message};
 use polyproc::parts::sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc::{
-    Array, Barrier, Buffer, Deadline, Event, Family, Item, Lock, Process, PyList, Queue, Semaphore, ShareableList,
-    SharedMemory, Value,
+    Array, Barrier, Buffer, Condition, Deadline, Event, Family, Item, Lock, Process, PyList, Queue, RLock, RwLock,
+    Semaphore, ShareableList, SharedMemory, Value,
 };
 use polyproc_testing::Scribbler;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub(crate) struct World {
     bounded: Semaphore,
     event: Event,
     barrier: Barrier,
+    rlock: RLock,
+    rwlock: RwLock,
+    condition: Condition<Lock>,
     value: Value<u64>,
     wide: Value<[u64; 3]>,
     letter: Value<char>,
@@ -53,6 +56,9 @@ impl World {
             bounded: Semaphore::bounded(3).unwrap(),
             event: Event::new().unwrap(),
             barrier: Barrier::new(2).unwrap(),
+            rlock: RLock::new().unwrap(),
+            rwlock: RwLock::new().unwrap(),
+            condition: Condition::with_lock(&Lock::new().unwrap()).unwrap(),
             value: Value::new(7).unwrap(),
             wide: Value::new([7; 3]).unwrap(),
             letter: Value::new('x').unwrap(),
@@ -82,7 +88,7 @@ fn list() -> Result<ShareableList, polyproc::ShmError> {
 fn act(w: &World, lane: &mut Lane) {
     let n = lane.dice.next();
     let (small, i) = (lane.dice.below(200), lane.dice.below(50) as usize);
-    match lane.dice.below(13) {
+    match lane.dice.below(16) {
         0 => locks(&w.lock, lane),
         1 => semaphores(if n & 1 == 0 { &w.counted } else { &w.bounded }, n, lane),
         2 => values(w, n, lane),
@@ -95,6 +101,9 @@ fn act(w: &World, lane: &mut Lane) {
         9 => boards(&w.board, n, lane),
         10 => blocks(n, lane),
         11 => meetings(&w.event, &w.barrier, n, lane),
+        12 => levels(&w.rlock, lane),
+        13 => readers(&w.rwlock, n, lane),
+        14 => conditions(&w.condition, n, lane),
         _ => make(n, lane),
     }
 }
@@ -136,6 +145,33 @@ pub(crate) fn meetings(event: &Event, barrier: &Barrier, n: u64, lane: &Lane) {
     if n & 60 == 0 {
         lane.call("Barrier::abort", || barrier.abort());
     }
+}
+
+pub(crate) fn levels(lock: &RLock, lane: &Lane) {
+    let outer = lane.call("RLock::lock_timeout", || lock.lock_timeout(SHORT));
+    let inner = lane.call("RLock::try_lock", || lock.try_lock());
+    lane.call("RLockGuard::drop", || drop((outer, inner)));
+}
+
+pub(crate) fn readers(lock: &RwLock, n: u64, lane: &Lane) {
+    let read = lane.call("RwLock::read_timeout", || lock.read_timeout(SHORT));
+    let again = lane.call("RwLock::try_read", || lock.try_read());
+    if n & 1 == 0 {
+        lane.call("ReadGuard::drop", || drop((read, again)));
+        drop(lane.call("RwLock::write_timeout", || lock.write_timeout(SHORT)));
+    } else {
+        drop(lane.call("RwLock::try_write", || lock.try_write()));
+    }
+}
+
+/// A wait takes the lock again, however long that takes.
+pub(crate) fn conditions(condition: &Condition<Lock>, n: u64, lane: &Lane) {
+    lane.call_that_waits("Condition", || {
+        let mut guard = condition.lock();
+        let _ = condition.notify_n(&guard, n as u32 % 3);
+        let _ = condition.wait_timeout(&mut guard, SHORT);
+        let _ = condition.notify_all(&guard);
+    });
 }
 
 fn values(w: &World, n: u64, lane: &Lane) {
