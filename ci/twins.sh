@@ -90,7 +90,6 @@ ring=crates/queue/src/raw/ring.rs slot=crates/queue/src/raw/slot.rs
 copies=crates/values/src/raw/copies.rs elements=crates/values/src/raw/elements.rs
 semaphore=crates/sync/src/raw/semaphore.rs cell=crates/sync/src/raw/cell.rs
 claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs rwlock=crates/sync/src/raw/rwlock.rs
-claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs
 meeting=crates/sync/src/raw/barrier.rs # `barrier` is that of the CPUs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST

@@ -14,6 +14,7 @@ pub use polyproc_shm::{
     Buffer, Collected, Family, MemoryBuilder, MessageError, Name, Place, ReadOnlyMemory, SegmentError, SegmentName,
     SharedMemory, ShmError, Stats, gc,
 };
+pub use polyproc_sync::deadlock;
 #[cfg(feature = "raw-sync")]
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{

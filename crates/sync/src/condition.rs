@@ -442,6 +442,8 @@ impl<L: Lockable> core::fmt::Debug for Condition<L> {
 impl<L: Lockable> Drop for Condition<L> {
     fn drop(&mut self) {
         // SAFETY: taken once; nothing uses it behind this.
-        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: its first bytes are a lock.
+        unsafe { kept::release(object) };
     }
 }

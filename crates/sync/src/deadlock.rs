@@ -137,9 +137,8 @@ impl Watch for Watcher {
             self.me = Some(me);
         }
         let found = if self.gives_up { self.me.and_then(|me| chain_from(self.family, me)) } else { None };
-        let gives_up = found.is_some();
-        FOUND.set(found);
-        gives_up
+        // In the destructor of a thread-local the chain may have no place any more: the wait goes on then.
+        found.is_some_and(|chain| FOUND.try_with(|place| place.replace(Some(chain))).is_ok())
     }
 }
 
@@ -164,7 +163,7 @@ pub(crate) fn error(e: NotLocked) -> LockError {
 /// What the watch that gave up has found.
 #[cold]
 pub(crate) fn found() -> Chain {
-    FOUND.take().unwrap_or_else(|| Chain::of(&[]))
+    FOUND.try_with(RefCell::take).ok().flatten().unwrap_or_else(|| Chain::of(&[]))
 }
 
 /// The deadlock that the waiting thread `me` is part of, if it is of any.
@@ -175,29 +174,31 @@ fn chain_from(family: &'static Family, me: Participant) -> Option<Chain> {
 /// The same, the waits having been looked at.
 fn chain_in(family: &'static Family, waits: &[Wait], me: Participant) -> Option<Chain> {
     let start = waits.iter().position(|w| w.thread == me)?;
-    let mut seen = vec![false; waits.len()];
-    let mut path = vec![start];
-    closes(family, waits, &mut seen, &mut path).then_some(())?;
+    let path = path_back_to(family, waits, start)?;
     let chain: Vec<Wait> = path.into_iter().map(|i| waits[i]).collect();
     chain.iter().all(|w| family.still_waits(w)).then(|| Chain::of(&chain))
 }
 
-/// Whether the last thread of the path waits for the first, by way of others that are then in the path.
-fn closes(family: &'static Family, waits: &[Wait], seen: &mut [bool], path: &mut Vec<usize>) -> bool {
-    let (Some(&first), Some(&last)) = (path.first(), path.last()) else { return false };
-    for next in holders(family, waits, &waits[last]) {
-        if next == first {
-            return path.len() > 1;
-        }
-        if !core::mem::replace(&mut seen[next], true) {
-            path.push(next);
-            if closes(family, waits, seen, path) {
-                return true;
-            }
+/// The threads by way of which `start` waits for itself, itself first.
+///
+/// Not by recursion: there may be thousands, and the stack may be small.
+fn path_back_to(family: &'static Family, waits: &[Wait], start: usize) -> Option<Vec<usize>> {
+    let mut seen = vec![false; waits.len()];
+    // Each thread of the path, with those of its holders that were not looked at yet.
+    let mut path = vec![(start, holders(family, waits, &waits[start]))];
+    while let Some((_, left)) = path.last_mut() {
+        let Some(next) = left.pop() else {
             path.pop();
+            continue;
+        };
+        if next == start && path.len() > 1 {
+            return Some(path.into_iter().map(|(i, _)| i).collect());
+        }
+        if next != start && !core::mem::replace(&mut seen[next], true) {
+            path.push((next, holders(family, waits, &waits[next])));
         }
     }
-    false
+    None
 }
 
 /// Those of the waiting threads that have what `wait` is for (O), itself left out.

@@ -9,15 +9,20 @@ use crate::raw::RawLock;
 use polyproc_shm::Object;
 use polyproc_sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc_sys::liveness;
-use std::sync::{Arc, Mutex, TryLockError};
+use polyproc_sys::per_process::PerProcess;
+use std::sync::Arc;
 
-/// What is kept, and whether anything is.
-static KEPT: Mutex<Vec<Object>> = Mutex::new(Vec::new());
+/// What is kept, and whether anything may be. A forked child begins with nothing: what its parent holds needs no hold of the
+/// child's.
+static KEPT: PerProcess<Vec<Object>> = PerProcess::new();
 static ANY: AtomicU32 = AtomicU32::new(0);
 
 /// In place of dropping a handle's `Arc`: drops the object if that was the last one, now or when its lock is free.
+///
+/// # Safety
+/// * The object begins with a [`RawLock`].
 #[doc(hidden)]
-pub fn release(object: Arc<Object>) {
+pub unsafe fn release(object: Arc<Object>) {
     // Of several that go at once exactly one is the last: a count that is only looked at tells that to none of them.
     let Some(object) = Arc::into_inner(object) else { return };
     let held = is_held_here(&object);
@@ -29,16 +34,7 @@ pub fn release(object: Arc<Object>) {
 /// Keeps `object`, if there is one, and drops what need not be kept any more.
 #[cold]
 fn keep(object: Option<Object>) {
-    let mut kept = loop {
-        match KEPT.try_lock() {
-            Ok(kept) => break kept,
-            Err(TryLockError::Poisoned(e)) => break e.into_inner(),
-            // A parent's other thread was at it when this process was forked, and nobody ever unlocks it. What the parent
-            // holds needs no hold of this process; what this process made since stays until it ends.
-            Err(TryLockError::WouldBlock) if is_alone() => return core::mem::forget(object),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-        }
-    };
+    let mut kept = KEPT.lock();
     let (held, mut free): (Vec<_>, Vec<_>) = core::mem::take(&mut *kept).into_iter().partition(is_held_here);
     *kept = held;
     if let Some(object) = object {
@@ -51,11 +47,6 @@ fn keep(object: Option<Object>) {
     ANY.store(u32::from(!kept.is_empty()), Relaxed);
     drop(kept);
     drop(free);
-}
-
-/// Whether no other thread of this process can be at anything.
-fn is_alone() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }
 
 fn is_held_here(object: &Object) -> bool {

@@ -306,11 +306,11 @@ pub unsafe fn guard_of_held(lock: &Lock) -> LockGuard<'_> {
     }
 }
 
-/// The bytes of a lock, for values that are bound to it.
+/// The bytes of a lock, for values that are bound to it: there for as long as a handle is, or a guard that was forgotten.
 #[doc(hidden)]
 #[must_use]
 #[inline]
-pub fn raw_of(lock: &Lock) -> &'static RawLock {
+pub fn raw_of(lock: &Lock) -> *const RawLock {
     lock.raw
 }
 
@@ -342,7 +342,9 @@ impl core::fmt::Debug for Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // SAFETY: taken once; nothing uses it behind this.
-        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: its first bytes are a lock.
+        unsafe { kept::release(object) };
     }
 }
 

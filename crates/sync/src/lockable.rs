@@ -49,8 +49,11 @@ pub trait Lockable: sealed::Sealed + Clone + Serialize + DeserializeOwned + 'sta
     fn owe_wakes(guard: &Self::Guard<'_>);
 
     /// That of a condition that has its own.
+    ///
+    /// # Safety
+    /// * `raw` is the first thing in the object `condition`.
     #[doc(hidden)]
-    fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self>;
+    unsafe fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self>;
 
     /// A number for the lock that is not 0, by which a condition tells whether it arrived with its own.
     #[doc(hidden)]
@@ -94,7 +97,7 @@ impl Lockable for Lock {
         guard.owes_wakes.set(true);
     }
 
-    fn own(_: &Arc<Object>, _: &'static RawRLock) -> Option<Self> {
+    unsafe fn own(_: &Arc<Object>, _: &'static RawRLock) -> Option<Self> {
         None
     }
 }
@@ -148,7 +151,7 @@ impl Lockable for RLock {
         guard.lock.raw.owe_wakes();
     }
 
-    fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self> {
+    unsafe fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self> {
         Some(Self::within(Arc::clone(condition), raw))
     }
 }

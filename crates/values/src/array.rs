@@ -462,7 +462,9 @@ impl<T: Plain> Array<T> {
 impl<T: Plain> Drop for Array<T> {
     fn drop(&mut self) {
         // SAFETY: taken once; nothing uses it behind this.
-        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: its first bytes are a lock.
+        unsafe { kept::release(object) };
     }
 }
 

@@ -94,7 +94,7 @@ impl<'a> Held<'a> {
             lock.is_some_and(|lock| identity_of(lock) == identity_of(held)),
             "this guard is that of another lock: give the one of the lock that it was bound to, by `with_lock`"
         );
-        let lock: *const RawLock = raw_of(held);
+        let lock = raw_of(held);
         Self {
             lock,
             thread: Thread::current(),

@@ -241,7 +241,9 @@ impl ShareableList {
 impl Drop for ShareableList {
     fn drop(&mut self) {
         // SAFETY: taken once; nothing uses it behind this.
-        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: its first bytes are a lock.
+        unsafe { kept::release(object) };
     }
 }
 

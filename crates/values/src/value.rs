@@ -364,7 +364,9 @@ fn label<T: 'static>(lock: Option<&Lock>) -> u16 {
 impl<T: Plain> Drop for Value<T> {
     fn drop(&mut self) {
         // SAFETY: taken once; nothing uses it behind this.
-        kept::release(unsafe { ManuallyDrop::take(&mut self.object) });
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: its first bytes are a lock.
+        unsafe { kept::release(object) };
     }
 }
 

@@ -35,7 +35,8 @@ impl<'de, L: Lockable> Deserialize<'de> for Condition<L> {
         let (object, lock) = deserializer.deserialize_tuple(2, Received(PhantomData))?;
         let raw: &'static Bytes = bytes(&object);
         let label = lock.as_ref().map_or(0, L::label);
-        let lock = lock.or_else(|| L::own(&object, &raw.own));
+        // SAFETY: the first field of the object's bytes.
+        let lock = lock.or_else(|| unsafe { L::own(&object, &raw.own) });
         match lock {
             Some(lock) if raw.label.load(Relaxed) == label => Ok(Self { object: ManuallyDrop::new(object), lock, raw }),
             _ => Err(message::refuse_handle::<Self, _>("the condition is one of another lock")),

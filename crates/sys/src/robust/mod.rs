@@ -29,6 +29,8 @@ mod fork;
 mod life;
 #[cfg(not(polyproc_loom))]
 mod linux;
+#[cfg(not(polyproc_loom))]
+mod list;
 #[cfg(polyproc_loom)]
 mod model;
 
