@@ -17,11 +17,12 @@ use polyproc_sys::atomic::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use polyproc_sys::memory::MemFd;
+use polyproc_sys::per_process::PerProcess;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// The environment variable that tells a spawned child of its family: [`Boot`] as text.
 ///
@@ -33,7 +34,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub const BOOT_ENV: &str = "POLYPROC_FAMILY";
 
 static FAMILY: OnceLock<Family> = OnceLock::new();
-static FOUNDING: Mutex<()> = Mutex::new(());
+static FOUNDING: PerProcess<()> = PerProcess::new();
 
 /// The memory that this process shares with its family; one a process, for as long as the process lives.
 ///
@@ -150,7 +151,7 @@ impl Family {
 
     #[cold]
     fn found() -> Result<&'static Self, ShmError> {
-        let _one_at_a_time = FOUNDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = FOUNDING.lock();
         if let Some(family) = FAMILY.get() {
             return Ok(family);
         }
@@ -183,7 +184,7 @@ impl Family {
     /// assert!(matches!(unsafe { Family::adopt(&boot) }, Err(ShmError::Sys(_))));
     /// ```
     pub unsafe fn adopt(boot: &Boot) -> Result<&'static Self, ShmError> {
-        let _one_at_a_time = FOUNDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = FOUNDING.lock();
         if FAMILY.get().is_some() {
             return Err(ShmError::AlreadyInitialised);
         }
