@@ -4,7 +4,7 @@ use polyproc_pool::{PoolError, TaskError};
 use polyproc_process::ProcessError;
 use polyproc_queue::{GetError, PutError, QueueError};
 use polyproc_shm::{MessageError, SegmentError, ShmError};
-use polyproc_sync::{AcquireError, LockError, TooManyPermits};
+use polyproc_sync::{AcquireError, BarrierError, CheckedError, ConditionError, LockError, TooManyPermits};
 use polyproc_values::{ClaimError, CutError, PyListError, TooLong, ValueError};
 
 /// Anything that can go wrong in polyproc, for programs that only pass it on with `?`.
@@ -35,6 +35,15 @@ pub enum Error {
     /// A lock that was not got, of a value or an array, too.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The last holder of a lock died; the guard that came with this was dropped, and the next one is told again.
+    #[error("the last holder of a lock died: repair what it protects where it is locked, then call make_consistent")]
+    OwnerDied,
+    /// A condition that nobody could wait for.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+    /// A barrier that was not passed, or not made.
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
     /// A value that was not made.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -89,6 +98,15 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 impl core::fmt::Debug for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         core::fmt::Display::fmt(self, f)
+    }
+}
+
+impl<G> From<CheckedError<G>> for Error {
+    fn from(e: CheckedError<G>) -> Self {
+        match e {
+            CheckedError::OwnerDied(_) => Self::OwnerDied,
+            CheckedError::NotLocked(e) => Self::Lock(e),
+        }
     }
 }
 

@@ -23,7 +23,9 @@ use crate::lock::LockError;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckedError<G> {
     /// The lock is held, and its previous holder died: what it protects may be half changed.
-    #[error("the lock's last holder died: repair what it protects, then call make_consistent")]
+    #[error(
+        "the lock's last holder died: repair what it protects, then call make_consistent (a reader drops this first and locks by write_checked)"
+    )]
     OwnerDied(OwnerDied<G>),
     /// The lock is not held. Never [`LockError::TimedOut`].
     #[error(transparent)]
@@ -56,6 +58,6 @@ pub struct OwnerDied<G>(pub(crate) G);
 
 impl<G> core::fmt::Debug for OwnerDied<G> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("OwnerDied(..)")
+        f.write_str("OwnerDied(repair what the lock protects, then call make_consistent)")
     }
 }

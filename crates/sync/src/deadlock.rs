@@ -92,7 +92,20 @@ impl Chain {
 
 impl fmt::Display for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("deadlock: ")?;
+        let Self(links) = self;
+        write!(
+            f,
+            "deadlock: {}: drop guards and try again, and let all threads take these locks in the same order",
+            Links(links)
+        )
+    }
+}
+
+/// Who waits for whom.
+struct Links<'a>(&'a [Link]);
+
+impl fmt::Display for Links<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, link) in self.0.iter().enumerate() {
             let Link { pid, tid, lock, for_readers } = link;
             let has = if *for_readers { "reads under" } else { "holds" };
@@ -102,7 +115,7 @@ impl fmt::Display for Chain {
             let end = if i + 1 < self.0.len() { "; " } else { "" };
             write!(f, "{who} waits for lock {lock:#x}, and {whom} {has} it{end}")?;
         }
-        f.write_str(": drop guards and try again, and let all threads take these locks in the same order")
+        Ok(())
     }
 }
 
@@ -225,16 +238,17 @@ fn holders(family: &'static Family, waits: &[Wait], wait: &Wait) -> Vec<usize> {
     readers.filter_map(|word| index(&|w| w.thread == Participant::from_word(word))).collect()
 }
 
-/// What `Debug` of a lock tells of those who have waited for it for a tick: their thread ids, and a deadlock in which one of
+/// What `Debug` of a lock tells: its number in a [`Chain`], and of those who have waited for it for a tick: their thread ids, and a deadlock in which one of
 /// them is.
 pub(crate) fn show(object: &Object, f: &mut fmt::DebugStruct<'_, '_>) {
+    f.field("lock", &format_args!("{:#x}", object.offset()));
     let family = object.family();
     let waits: Vec<Wait> = family.waits().into_iter().filter(|w| w.what & !READERS == object.offset()).collect();
     if !waits.is_empty() {
         f.field("waiters", &waits.iter().map(|w| w.tid).collect::<Vec<_>>());
     }
     if let Some(chain) = waits.iter().find_map(|w| chain_from(family, w.thread)) {
-        f.field("deadlock", &format_args!("{chain}"));
+        f.field("deadlock", &format_args!("{}", Links(chain.links())));
     }
 }
 

@@ -80,7 +80,10 @@ pub enum LockError {
     #[error("the lock is held by somebody else and the time is up")]
     TimedOut,
     /// The calling thread holds the lock itself: drop the guard first.
-    #[error("this thread holds the lock already: drop its guard before you lock again")]
+    #[error(
+        "this thread holds the lock already: drop its guard before you lock again (for a value or an array that is bound to the \
+         lock use locked_by; a read lock does not become a write lock)"
+    )]
     Mine,
     /// The calling thread holds an [`RLock`](crate::RLock) 2^29 - 1 times already; a [`Lock`] never says so.
     #[error("this thread holds the lock 536870911 times already: drop some of its guards")]

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn smoke() {
     let lock = RwLock::new().unwrap();
     let (one, two) = (lock.read(), lock.try_read().unwrap());
-    assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: 1, .. }");
+    assert!(format!("{lock:?}").starts_with("RwLock { writer: None, readers: 1, "));
     assert!(lock.try_write().is_none());
     drop((one, two));
     let writer = lock.write();
@@ -23,7 +23,7 @@ fn smoke() {
     assert!(lock.try_read().is_none() && lock.try_write().is_none());
     assert!(format!("{lock:?}").contains(&robust::thread_id().to_string()));
     drop(writer);
-    assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: 0, .. }");
+    assert!(format!("{lock:?}").starts_with("RwLock { writer: None, readers: 0, "));
     assert!(lock.try_read().is_some());
 }
 
@@ -151,7 +151,7 @@ fn threads_that_ended_as_readers_are_in_nobodys_way() {
             });
             assert!(!lock.write().recovered());
         }
-        assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: 0, .. }");
+        assert!(format!("{lock:?}").starts_with("RwLock { writer: None, readers: 0, "));
     });
 }
 
