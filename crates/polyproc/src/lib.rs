@@ -18,7 +18,8 @@ pub use polyproc_shm::{
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{
     AcquireError, Barrier, BarrierError, BarrierWait, Condition, ConditionError, Event, Lock, LockError, LockGuard,
-    Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits, WriteGuard,
+    Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits, Waitable, WriteGuard,
+    wait_any,
 };
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{
