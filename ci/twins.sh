@@ -93,6 +93,7 @@ claim=crates/values/src/raw/claim.rs event=crates/sync/src/raw/event.rs rwlock=c
 meeting=crates/sync/src/raw/barrier.rs # `barrier` is that of the CPUs
 barrier=crates/sys/src/asym/model.rs
 in_gate() { expect "$1" twin "$2" "$3" polyproc-sync loom_gate "$4"; }  # NAME FILE SED-EXPRESSION TEST
+in_wait() { expect "$1" twin "$2" "$3" polyproc-sync loom_wait_any "$4"; } # likewise
 in_lock() { expect "$1" twin "$2" "$3" polyproc-sync loom_lock "$4"; }  # likewise
 in_semaphore() { expect "$1" twin "$2" "$3" polyproc-sync loom_semaphore "$4"; } # likewise
 in_event() { expect "$1" twin "$2" "$3" polyproc-sync loom_event "$4"; } # likewise
@@ -121,6 +122,18 @@ in_gate 'gate: the barrier does not order the poster' $barrier \
     '/fn light/,/^\}/s/fence\(.*\);//' one_waiter_one_poster
 in_gate 'gate: wakes and leaves the mark' $gate \
     's/self\.word\.fetch_and\(!side\.mark\(\), SeqCst\) \&/self.word.load(SeqCst) \&/' two_waiters_two_posters
+
+# Waiting for several things: G2, G4, M1, W1.
+in_wait 'wait_any: who finds a gate ready does not settle' $gate \
+    '/^        if ready\(\) \{/,/settle/s/^ *settle\(\); \/\/ G4//' a_blocking_taker_gets_the_item_beside_a_waiter
+in_wait 'wait_any: the woken does not settle' $gate \
+    '/^        if woken \{/,/\}/s/^ *settle\(\); \/\/ G4//' a_blocking_giver_gets_room_beside_a_waiter
+in_wait 'wait_any: the woken does not mark again' $gate \
+    '/^        if woken \{/,/\}/s/^ *self\.mark.*$//' a_blocking_giver_gets_room_beside_a_waiter
+in_wait 'wait_any: the waiter does not fence' $gate \
+    '/fn mark\(\&self, marks/,/^    \}/{/fence\(SeqCst\)/d}' a_blocking_giver_gets_room_beside_a_waiter
+in_wait 'wait_any: sleeps on the first word alone' crates/sync/src/wait_any.rs \
+    's/wait_many\(\&watches, until\)/wait_many(\&watches[..1], until)/' either_of_two_gates_wakes_the_waiter
 
 # The lock: L1, L2, I1, I2.
 in_lock 'lock: fast CAS without Acquire' $lock \

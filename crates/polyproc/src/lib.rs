@@ -19,8 +19,8 @@ pub use polyproc_sync::deadlock;
 pub use polyproc_sync::pthread;
 pub use polyproc_sync::{
     AcquireError, Barrier, BarrierError, BarrierWait, CheckedError, Condition, ConditionError, Event, Lock, LockError,
-    LockGuard, Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits,
-    WriteGuard,
+    LockGuard, Lockable, OwnerDied, Permit, RLock, RLockGuard, ReadGuard, RwLock, Semaphore, TooManyPermits, Waitable,
+    WriteGuard, wait_any,
 };
 pub use polyproc_sys::{Deadline, SysError};
 pub use polyproc_values::{

@@ -8,6 +8,7 @@ use core::time::Duration;
 use polyproc_shm::message::Kept;
 use polyproc_shm::{Block, Family, ProcessId};
 use polyproc_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use polyproc_sys::futex::Futex;
 use polyproc_sys::process::{self, Ended, SIGKILL};
 use polyproc_sys::robust::{generation, watch_forks};
 use polyproc_sys::{Deadline, futex};
@@ -36,6 +37,8 @@ pub(crate) struct Child {
     process: AtomicU64,
     /// Set when this process sent the child a signal.
     signalled: AtomicU32,
+    /// 1 when the keeper has seen its end, on which threads of this process sleep.
+    pub(crate) ended: Futex,
     /// Comes before the registry's lock where both are held.
     life: Mutex<Life>,
 }
@@ -86,7 +89,8 @@ impl Child {
         let signalled = AtomicU32::new(0);
         watch_forks();
         let (parent, process) = (generation(), AtomicU64::new(0));
-        Self { system, name, number, family, handshake, parent, process, signalled, life }
+        let ended = Futex::new(0);
+        Self { system, name, number, family, handshake, parent, process, signalled, ended, life }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -232,6 +236,17 @@ impl Child {
             }
             pause = LAST_LOOK.min(2 * pause);
         }
+    }
+
+    /// Whether it has ended; nothing is cleared up. Once `true` it stays `true`, in a fork of this process, too.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) == 1 || self.system.wait(Deadline::PAST).unwrap_or(false)
+    }
+
+    /// Tells those who sleep on it.
+    pub(crate) fn tell_end(&self) {
+        self.ended.store(1, Ordering::Release);
+        Futex::wake(&raw const self.ended, u32::MAX);
     }
 
     /// Whether the child's death has not been noticed yet, after a look.

@@ -8,6 +8,7 @@ mod current;
 mod error;
 pub mod function;
 pub mod items;
+mod keeper;
 mod process;
 mod raw;
 mod registry;

@@ -4,9 +4,12 @@ use crate::builder::Builder;
 use crate::callable::Function;
 use crate::child::Child;
 use crate::error::ProcessError;
-use crate::registry;
+use crate::{keeper, registry};
 use core::time::Duration;
+use polyproc_sync::Waitable;
+use polyproc_sync::raw::gate::Armed;
 use polyproc_sys::Deadline;
+use polyproc_sys::futex::Watch;
 use polyproc_sys::process::{SIGKILL, SIGTERM};
 use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::BorrowedFd;
@@ -276,6 +279,35 @@ impl Process {
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'_> {
         self.child.sentinel()
+    }
+}
+
+/// Ready when the child has ended, which [`Process::join`] then says at once.
+///
+/// While a thread sleeps in [`wait_any`](polyproc_sync::wait_any()) for a child, another thread of this process watches
+/// over all of those children; it ends when nobody waits.
+impl Waitable for Process {
+    fn is_ready(&self) -> bool {
+        self.child.has_ended()
+    }
+
+    fn arm(&self, before: Option<u64>, _woken: bool) -> Armed {
+        if self.is_ready() {
+            return Armed::Ready;
+        }
+        if before.is_none() {
+            keeper::watch(&self.child);
+        }
+        Armed::Asleep(0)
+    }
+
+    fn watch(&self, _word: u64) -> Watch<'_> {
+        self.child.ended.watch(0)
+    }
+
+    fn disarm(&self, _word: u64) -> bool {
+        keeper::forget(&self.child);
+        false
     }
 }
 

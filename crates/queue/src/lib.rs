@@ -15,6 +15,8 @@ mod payload;
 #[cfg(not(polyproc_loom))]
 mod queue;
 pub mod raw;
+#[cfg(not(polyproc_loom))]
+mod wait_any;
 
 #[cfg(not(polyproc_loom))]
 pub use board::{Board, Results};

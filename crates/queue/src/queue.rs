@@ -352,14 +352,19 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
 
 impl<T> Queue<T> {
     /// Rings for each side that has something to do.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let Parts { raw, ring, .. } = &self.parts;
-        if either!(ring, r => r.has_message(is_dead(self.object.family()))) {
+        if self.has_message() {
             raw.gate.ring(Side::Takers);
         }
         if either!(ring, r => r.has_room()) {
             raw.gate.ring(Side::Givers);
         }
+    }
+
+    /// Whether there is something to take, the dead left out.
+    pub(crate) fn has_message(&self) -> bool {
+        either!(self.parts.ring, r => r.has_message(is_dead(self.object.family())))
     }
 
     /// How many items the queue holds at most.

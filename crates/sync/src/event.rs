@@ -1,9 +1,12 @@
 //! The handle of an event; the bytes are [`RawEvent`].
 
 use crate::raw::RawEvent;
+use crate::raw::gate::Armed;
+use crate::wait_any::Waitable;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, SegmentError, ShmError, message};
 use polyproc_sys::Deadline;
+use polyproc_sys::futex::Watch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -198,6 +201,29 @@ impl Event {
     #[inline]
     pub fn wait_deadline(&self, deadline: Deadline) -> bool {
         self.raw.wait(deadline)
+    }
+}
+
+/// Ready while it is set, and when it was set since the wait began to sleep, though it be cleared again.
+impl Waitable for Event {
+    fn is_ready(&self) -> bool {
+        self.is_set()
+    }
+
+    fn arm(&self, before: Option<u64>, _woken: bool) -> Armed {
+        match before {
+            Some(counted) if self.raw.is_over(counted) => Armed::Ready,
+            Some(counted) => Armed::Asleep(counted),
+            None => self.raw.arm().map_or(Armed::Ready, Armed::Asleep),
+        }
+    }
+
+    fn watch(&self, counted: u64) -> Watch<'_> {
+        self.raw.watch(counted)
+    }
+
+    fn disarm(&self, counted: u64) -> bool {
+        self.raw.disarm(counted)
     }
 }
 

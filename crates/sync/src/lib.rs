@@ -30,6 +30,7 @@ pub mod rwlock;
 pub mod rwlock_guard;
 #[cfg(not(polyproc_loom))]
 pub mod semaphore;
+pub mod wait_any;
 #[cfg(not(polyproc_loom))]
 mod wakes;
 
@@ -59,3 +60,4 @@ pub use rwlock::RwLock;
 pub use rwlock_guard::{ReadGuard, WriteGuard};
 #[cfg(not(polyproc_loom))]
 pub use semaphore::{AcquireError, Semaphore, TooManyPermits};
+pub use wait_any::{Waitable, wait_any};

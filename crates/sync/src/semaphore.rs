@@ -2,10 +2,13 @@
 
 use crate::permit::Permit;
 use crate::raw::RawSemaphore;
+use crate::raw::gate::{Armed, Side};
 use crate::raw::semaphore::{HEADER, MOST_CELLS, NotOwned};
+use crate::wait_any::Waitable;
 use core::time::Duration;
 use polyproc_shm::{Content, Family, Kind, Name, Object, Participant, SegmentError, ShmError, message};
 use polyproc_sys::Deadline;
+use polyproc_sys::futex::Watch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -421,6 +424,27 @@ impl Semaphore {
     fn dead(&self) -> impl Fn(u32) -> bool {
         let family = self.object.family();
         |owner| !family.is_alive(Participant::from_word(owner))
+    }
+}
+
+/// Ready while there is a permit to be had.
+impl Waitable for Semaphore {
+    fn is_ready(&self) -> bool {
+        self.available() > 0
+    }
+
+    fn arm(&self, _before: Option<u64>, woken: bool) -> Armed {
+        let gate = &self.raw.gate;
+        let settle = || {
+            if self.is_ready() {
+                gate.ring(Side::Takers);
+            }
+        };
+        gate.arm(Side::Takers, woken, || self.is_ready(), settle)
+    }
+
+    fn watch(&self, word: u64) -> Watch<'_> {
+        self.raw.gate.watch(word)
     }
 }
 

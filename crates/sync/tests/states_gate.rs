@@ -574,6 +574,10 @@ const LEFT_OUT: &[&str] = &[
     "self.word.load(Relaxed) & side.mark() != 0", // is_marked(): for people
     "self.idle.load(Relaxed)",                    // the machine chooses
     "self.idle.store(",                           // likewise
+    // arm(): one who takes nothing; see loom_wait_any.rs and kill_wait_any.rs.
+    "self.rovers.",
+    "let word = self.word.fetch_or(marks, SeqCst) | marks;",
+    "let is_fenced = self.fence.load(Relaxed) & FENCED != 0 || self.raise_fence();",
 ];
 
 #[test]

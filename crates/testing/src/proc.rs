@@ -8,6 +8,9 @@ const FUTEX: &str = "202";
 #[cfg(target_arch = "aarch64")]
 const FUTEX: &str = "98";
 
+/// That of the one that sleeps on several words.
+const FUTEX_WAITV: &str = "449";
+
 /// The state letter and the parent of a process, or `None` if there is no such process.
 pub(crate) fn state_and_parent(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -24,7 +27,8 @@ pub(crate) fn state(pid: i32) -> Option<char> {
 /// Whether the process waits in a futex call; `None` if `/proc` does not tell.
 pub(crate) fn in_futex(pid: i32) -> Option<bool> {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    Some(text.split_ascii_whitespace().next()? == FUTEX)
+    let number = text.split_ascii_whitespace().next()?;
+    Some(number == FUTEX || number == FUTEX_WAITV)
 }
 
 /// One line for a message about a process that does not do what it should.

@@ -47,7 +47,7 @@
 
 use polyproc_sys::Deadline;
 use polyproc_sys::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use polyproc_sys::futex::{self, WideFutex};
+use polyproc_sys::futex::{self, Watch, WideFutex};
 use polyproc_sys::robust;
 use polyproc_sys::spin::Spin;
 
@@ -228,10 +228,7 @@ impl RawEvent {
         let mut now = counted;
         loop {
             self.state.wait(now, deadline.earlier(Deadline::after(futex::tick())));
-            now = self.state.load(Acquire); // SYNC(S1)
-            if now & OWED != 0 {
-                self.wake_all(now); // E2
-            }
+            now = self.look(); // E2
             if now & EPOCH != counted & EPOCH || deadline.is_past() && !self.count_out(counted) {
                 return true; // E1
             }
@@ -239,6 +236,59 @@ impl RawEvent {
                 return false;
             }
         }
+    }
+
+    /// The state, after a sleep: wakes those whose waker may have died.
+    fn look(&self) -> u64 {
+        let now = self.state.load(Acquire); // SYNC(S1)
+        if now & OWED != 0 {
+            self.wake_all(now);
+        }
+        now
+    }
+
+    /// For one who waits for several things: counts him as a sleeper and says in what state, which
+    /// [`is_over`](Self::is_over), [`watch`](Self::watch) and, in the end, [`disarm`](Self::disarm) ask for. `None` if
+    /// the event is set.
+    ///
+    /// ```
+    /// use polyproc_sync::raw::RawEvent;
+    /// use polyproc_sys::{Deadline, futex::{Wait, wait_many}};
+    /// let event = RawEvent::new();
+    /// let counted = event.arm().unwrap();
+    /// assert_eq!(wait_many(&[event.watch(counted)], Deadline::PAST), Wait::TimedOut);
+    /// event.set();
+    /// event.clear();
+    /// assert!(event.is_over(counted)); // it was set since
+    /// assert!(event.disarm(counted));
+    /// ```
+    #[must_use]
+    pub fn arm(&self) -> Option<u64> {
+        self.count_in()
+    }
+
+    /// Whether the event was set since he was `counted`; to be called after each sleep: others may be woken by it.
+    ///
+    /// See [`RawEvent::arm`] for an example.
+    #[must_use]
+    pub fn is_over(&self, counted: u64) -> bool {
+        let _owes = robust::announce(self.state.word()); // E3
+        self.look() & EPOCH != counted & EPOCH // E1
+    }
+
+    /// Counts him out again; says whether the event was set since.
+    ///
+    /// See [`RawEvent::arm`] for an example.
+    pub fn disarm(&self, counted: u64) -> bool {
+        !self.count_out(counted)
+    }
+
+    /// The event to sleep on, for who was `counted`.
+    ///
+    /// See [`RawEvent::arm`] for an example.
+    #[must_use]
+    pub fn watch(&self, counted: u64) -> Watch<'_> {
+        self.state.watch(counted)
     }
 
     /// Counts a sleeper, and says in what state; `None` if the event is set.

@@ -18,6 +18,8 @@
 //! | 1 | `FENCED` | … and no poster is left that does not: a waiter needs no barrier of his own |
 //! | 2..32 | epoch | how often the fence was given up |
 //!
+//! `rovers` is 1 if somebody may sleep who waits at other gates, too ([`RawGate::arm`]), until the fence is given up.
+//!
 //! # Invariants
 //! G1. Nobody sleeps unless the word is exactly what he saw together with a state that was not ready, or looks the same
 //!     again because another waiter has marked it since, who then has his own look and G4 ahead of him.
@@ -28,6 +30,8 @@
 //! G4. Whoever consumed a wake-up, or takes what he marked the gate for, rings for each side whose state is ready: the
 //!     wake-up may have stood for several changes or, when the kernel passed it on, for the other side; and his mark may
 //!     have stood where a poster had just cleared another's, who then slept on it.
+//!     One who roves takes nothing, so he rings whenever he was woken; and as he sleeps for both sides and can announce one
+//!     gate of several, a ring wakes the whole side where there may be one: none that he consumes was meant for him alone.
 //! G5. `FENCED` is set only after a barrier during which `WANTED` was set without a break (same epoch).
 //!
 //! # Memory ordering
@@ -37,11 +41,13 @@
 //!
 //! # If a process dies
 //! A poster between the state and its wake-up: the gate is pending and its TID bits are 0, so the kernel wakes one waiter,
-//! of either side, who marks the gate again (G2) and does as G4 says. A waiter that was woken: likewise.
+//! of either side, who marks the gate again (G2) and does as G4 says. A waiter that was woken: likewise. One who roves,
+//! asleep or just woken: whoever else the ring was for was woken with him (G4).
 //!
 //! Left to the tick: two such deaths at once; and a waiter that stood still between its look and its sleep while all of this
 //! happened: the state became ready, and whoever owed him the wake-up died, before the ring or (a waiter whose mark stands
 //! where his was cleared, G4) before it had settled. The kernel wakes nobody then, and the word is what he has seen.
+//! And a rover that consumed, and died with, a wake-up of a poster who had looked for rovers just before it came.
 //! Nobody else is stranded by one death: every state of it is gone through in tests/states_gate.rs.
 //!
 //! # Sources
@@ -52,7 +58,7 @@ use polyproc_sys::atomic::{
     Ordering::{Acquire, Relaxed, SeqCst},
     fence,
 };
-use polyproc_sys::futex::{self, Futex, Wait};
+use polyproc_sys::futex::{self, Futex, Wait, Watch};
 use polyproc_sys::robust::{self, Announced};
 use polyproc_sys::{Deadline, asym};
 
@@ -63,7 +69,7 @@ const ONE_EPOCH: u32 = 1 << 2;
 /// Rings without a waiter after which the fence is given up again.
 const IDLE: u32 = 64;
 /// How long a waiter sleeps where the kernel refuses the barrier.
-const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
+pub(crate) const SLICE: core::time::Duration = core::time::Duration::from_millis(1);
 
 /// What a waiter waits for.
 ///
@@ -123,7 +129,24 @@ pub struct RawGate {
     fence: AtomicU32,
     /// Rings in a row that met a fence and no waiter; approximate, several posters write it.
     idle: AtomicU32,
-    spare: AtomicU32,
+    /// See `# State`.
+    rovers: AtomicU32,
+}
+
+/// What one who waits for several things finds at one of them.
+///
+/// ```
+/// use polyproc_sync::raw::{RawGate, gate::{Armed, Side}};
+/// assert!(matches!(RawGate::new().arm(Side::Takers, false, || true, || {}), Armed::Ready));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// There is no need to sleep.
+    Ready,
+    /// Whoever makes it ready wakes those who sleep on the word while it is this.
+    Asleep(u64),
+    /// As `Asleep`, but the wake-up may not come (at a gate: the kernel refuses the barrier): look again after 1 ms.
+    Dozing(u64),
 }
 
 #[cfg(not(polyproc_loom))] // loom's words have another size
@@ -138,7 +161,7 @@ impl RawGate {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Self { word: Futex::new(0), fence: AtomicU32::new(0), idle: AtomicU32::new(0), spare: AtomicU32::new(0) }
+        Self { word: Futex::new(0), fence: AtomicU32::new(0), idle: AtomicU32::new(0), rovers: AtomicU32::new(0) }
     }
 
     /// Whether somebody may sleep on `side`; may be wrong by the time you look.
@@ -214,6 +237,7 @@ impl RawGate {
         let word = self.word.load(Relaxed);
         if word & side.mark() != 0 {
             if self.word.fetch_and(!side.mark(), SeqCst) & side.mark() != 0 {
+                let n = if self.rovers.load(Relaxed) == 0 { n } else { u32::MAX }; // G4
                 Futex::wake_class(&raw const self.word, n, side.class());
             }
             self.idle.store(0, Relaxed);
@@ -236,6 +260,7 @@ impl RawGate {
                 Futex::wake_class(&raw const self.word, 1, other.class());
             }
         } else {
+            self.rovers.store(0, Relaxed);
             let fenced = self.fence.load(Relaxed);
             let _ = self.fence.compare_exchange(fenced, (fenced & EPOCH).wrapping_add(ONE_EPOCH), SeqCst, Relaxed);
         }
@@ -281,6 +306,58 @@ impl RawGate {
             // G1. Not only a wake-up counts as one: a ring may have cleared our mark for us just before we slept.
             woken = self.word.wait_class(marked, side.class(), until) != Wait::TimedOut;
         }
+    }
+
+    /// For one who waits at several gates: makes posters wake him, and looks. To be called anew after each sleep; if
+    /// that may have consumed a wake-up he is `woken`, and passes it on first.
+    ///
+    /// `ready` only looks; `settle` is that of [`RawGate::wait`]. Announces the gate meanwhile, and no longer.
+    ///
+    /// ```
+    /// use polyproc_sync::raw::{RawGate, gate::{Armed, Side}};
+    /// use polyproc_sys::{Deadline, futex::{Wait, wait_many}};
+    /// let (one, two) = (RawGate::new(), RawGate::new());
+    /// let arm = |gate: &RawGate| match gate.arm(Side::Takers, false, || false, || {}) {
+    ///     Armed::Asleep(word) | Armed::Dozing(word) => word,
+    ///     Armed::Ready => unreachable!(),
+    /// };
+    /// let (word_one, word_two) = (arm(&one), arm(&two));
+    /// one.ring(Side::Takers);
+    /// assert_eq!(wait_many(&[one.watch(word_one), two.watch(word_two)], Deadline::NEVER), Wait::Changed);
+    /// ```
+    pub fn arm(&self, side: Side, woken: bool, mut ready: impl FnMut() -> bool, mut settle: impl FnMut()) -> Armed {
+        let _owes = self.announce();
+        self.rovers.store(1, Relaxed); // before the mark, which releases it
+        if woken {
+            self.mark(Side::Takers.mark() | Side::Givers.mark()); // G2
+            settle(); // G4
+        }
+        let (word, is_fenced) = self.mark(side.mark());
+        if ready() {
+            settle(); // G4
+            Armed::Ready
+        } else if is_fenced {
+            Armed::Asleep(word.into())
+        } else {
+            Armed::Dozing(word.into())
+        }
+    }
+
+    /// Sets marks; the word after it, and whether posters see it in time.
+    fn mark(&self, marks: u32) -> (u32, bool) {
+        let word = self.word.fetch_or(marks, SeqCst) | marks;
+        let is_fenced = self.fence.load(Relaxed) & FENCED != 0 || self.raise_fence();
+        fence(SeqCst); // SYNC(M1)
+        (word, is_fenced)
+    }
+
+    /// The gate to sleep at, while its word is what [`RawGate::arm`] has said.
+    ///
+    /// See [`RawGate::arm`] for an example.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the word has 32 bits")]
+    pub fn watch(&self, word: u64) -> Watch<'_> {
+        self.word.watch(word as u32)
     }
 
     /// Makes all posters fence; `false` if the kernel refuses the barrier.

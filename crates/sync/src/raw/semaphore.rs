@@ -97,7 +97,7 @@ pub struct RawSemaphore<C: ?Sized = [AtomicU64]> {
     /// `release` adds no permit beyond so many; `u32::MAX`: only what `word` can count is a bound.
     bound: AtomicU32,
     spare: AtomicU32,
-    gate: RawGate,
+    pub(crate) gate: RawGate,
     /// See `# State`.
     cells: C,
 }

@@ -5,6 +5,10 @@
 
 #[cfg(not(polyproc_loom))]
 mod linux;
+#[cfg(not(polyproc_loom))]
+mod many;
+#[cfg(polyproc_loom)]
+mod many_model;
 #[cfg(polyproc_loom)]
 mod model;
 #[cfg(not(polyproc_loom))]
@@ -16,6 +20,10 @@ mod wide_model;
 pub(crate) use linux::tick_from_environment;
 #[cfg(not(polyproc_loom))]
 pub use linux::{Futex, set_tick, tick, wait, wake};
+#[cfg(not(polyproc_loom))]
+pub use many::{Watch, wait_many};
+#[cfg(polyproc_loom)]
+pub use many_model::{Watch, wait_many};
 #[cfg(polyproc_loom)]
 pub use model::{Futex, tick};
 #[cfg(not(polyproc_loom))]

@@ -1,6 +1,7 @@
 //! The futex of a model: no spurious wake-up and no tick, so that a lost wake-up shows as a deadlock.
 
 use super::Wait;
+use super::many_model::{Rover, Rovers, Watched};
 use crate::Deadline;
 use core::time::Duration;
 use loom::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +13,8 @@ pub struct Futex {
     word: AtomicU32,
     sleepers: Mutex<[u32; 2]>,
     bells: [Condvar; 2],
+    /// Who sleeps on several words.
+    rovers: Rovers,
 }
 
 const ALL: u32 = u32::MAX;
@@ -20,7 +23,12 @@ impl Futex {
     /// A word with the value `value`.
     #[must_use]
     pub fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), sleepers: Mutex::new([0; 2]), bells: [Condvar::new(), Condvar::new()] }
+        Self {
+            word: AtomicU32::new(value),
+            sleepers: Mutex::new([0; 2]),
+            bells: [Condvar::new(), Condvar::new()],
+            rovers: Rovers::default(),
+        }
     }
 
     /// Sleeps while the word holds `expected`; the kernel reads the word under its queue's lock.
@@ -57,7 +65,7 @@ impl Futex {
         // SAFETY: models keep their words until all threads have ended.
         let this = unsafe { &*this };
         let mut sleepers = this.sleepers.lock().expect("no thread of a model panics while it holds this");
-        let mut woken = 0;
+        let mut woken = this.rovers.wake(n); // first, and whatever the class: the worst that they can do to others
         for queue in 0..2 {
             if class == ALL || queue == usize::from(class == 2) {
                 while woken < n && sleepers[queue] > 0 {
@@ -68,6 +76,23 @@ impl Futex {
             }
         }
         woken
+    }
+}
+
+impl Watched for Futex {
+    fn join(&self, expected: u64, rover: &Rover) -> bool {
+        let _sleepers = self.sleepers.lock().expect("no thread of a model panics while it holds this");
+        // As in `wait_class`.
+        let same = u64::from(self.word.fetch_or(0, Ordering::AcqRel)) == expected;
+        if same {
+            self.rovers.add(rover);
+        }
+        same
+    }
+
+    fn leave(&self, rover: &Rover) {
+        let _sleepers = self.sleepers.lock().expect("no thread of a model panics while it holds this");
+        self.rovers.remove(rover);
     }
 }
 

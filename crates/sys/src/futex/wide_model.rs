@@ -1,6 +1,7 @@
 //! The wide futex of a model: as the other one, no spurious wake-up and no tick.
 
 use super::Wait;
+use super::many_model::{Rover, Rovers, Watched};
 use crate::Deadline;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::sync::{Condvar, Mutex};
@@ -11,13 +12,15 @@ pub struct WideFutex {
     bits: AtomicU64,
     sleepers: Mutex<u32>,
     bell: Condvar,
+    /// Who sleeps on several words.
+    rovers: Rovers,
 }
 
 impl WideFutex {
     /// The bits `value`.
     #[must_use]
     pub fn new(value: u64) -> Self {
-        Self { bits: AtomicU64::new(value), sleepers: Mutex::new(0), bell: Condvar::new() }
+        Self { bits: AtomicU64::new(value), sleepers: Mutex::new(0), bell: Condvar::new(), rovers: Rovers::default() }
     }
 
     /// An address, and no more.
@@ -50,7 +53,24 @@ impl WideFutex {
         let this = unsafe { &*this };
         let mut sleepers = this.sleepers.lock().expect("no thread of a model panics while it holds this");
         this.bell.notify_all();
-        core::mem::take(&mut *sleepers)
+        core::mem::take(&mut *sleepers) + this.rovers.wake(u32::MAX)
+    }
+}
+
+impl Watched for WideFutex {
+    fn join(&self, expected: u64, rover: &Rover) -> bool {
+        let _sleepers = self.sleepers.lock().expect("no thread of a model panics while it holds this");
+        // As in `wait`.
+        let same = self.bits.fetch_or(0, Ordering::AcqRel) >> 32 == expected >> 32;
+        if same {
+            self.rovers.add(rover);
+        }
+        same
+    }
+
+    fn leave(&self, rover: &Rover) {
+        let _sleepers = self.sleepers.lock().expect("no thread of a model panics while it holds this");
+        self.rovers.remove(rover);
     }
 }
 
