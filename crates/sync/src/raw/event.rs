@@ -232,10 +232,11 @@ impl RawEvent {
             if now & OWED != 0 {
                 self.wake_all(now); // E2
             }
-            if now & EPOCH != counted & EPOCH || deadline.is_past() && !self.count_out(counted) {
+            let late = deadline.is_past(); // once: who gives up has counted himself out
+            if now & EPOCH != counted & EPOCH || late && !self.count_out(counted) {
                 return true; // E1
             }
-            if deadline.is_past() {
+            if late {
                 return false;
             }
         }
