@@ -227,9 +227,11 @@ in_rwlock 'rwlock: a writer gives up without Release' $rwlock \
 in_rwlock 'rwlock: a reader without a cell gives the inner lock up' $rwlock \
     's/^( *)self\.alone\.store\(1, Relaxed\);/&\n\1unsafe { RawLock::unlock(\&raw const self.writer, false) };/' \
     a_reader_without_a_cell_keeps_a_writer_out
-# The barrier: B2, B4, S1.
+# The barrier: B2, B3, B4, S1.
 in_barrier 'barrier: a claim for a round that has ended' $meeting \
     's/if tag\(self\.state\.load\(Acquire\)\) != tag\(seen\) \{/if false {/' actions_come_one_after_the_other
+in_barrier 'barrier: who is too late breaks a round that acts' $meeting \
+    's/if !self\.forestall\(seen, me\) \{/if false {/' one_without_patience_breaks_no_round_that_acts
 in_barrier 'barrier: a sleeper is not marked' $meeting \
     's/compare_exchange\(now, now \| mark, /compare_exchange(now, now, /' two_parties
 in_barrier 'barrier: arrivals are not acquired' $meeting \

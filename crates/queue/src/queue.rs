@@ -30,6 +30,10 @@ use std::sync::Arc;
 /// most one is missing for each killed consumer. Nothing is ever torn or doubled, and nobody waits for the dead. A
 /// *stopped* producer in the middle of `put` holds up the items behind it: the order is kept.
 ///
+/// # Limits
+/// One thread puts into queues that have names while the objects with names that it uses are 63 at most: at the next one
+/// it gets [`PutError::Message`]. Those whose last handle here is dropped do not count; `get` is without limit.
+///
 /// # Examples
 /// ```
 /// use polyproc_queue::Queue;

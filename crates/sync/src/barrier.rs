@@ -37,8 +37,10 @@ use std::sync::Arc;
 /// others have a whole round, or it is broken. A stopped process (`SIGSTOP`) is alive: others wait for it.
 ///
 /// # Limits
-/// 4000 parties. No operation may be used in an asynchronous signal handler. Who looks for dead processes waits for
-/// others that send or drop handles: if one of them was stopped just then, a wait may last 10 s longer than it should.
+/// 4000 parties. An action that waits at its own barrier without a time limit never ends. One thread uses 63 objects
+/// that have names at most, and gets [`BarrierError::Shm`] at the next one; those whose last handle here is dropped do
+/// not count. No operation may be used in an asynchronous signal handler. Who looks for dead processes waits for others
+/// that send or drop handles: if one of them was stopped just then, a wait may last 10 s longer than it should.
 ///
 /// # Examples
 /// ```
@@ -235,7 +237,7 @@ impl Barrier {
     }
 
     /// Waits until all parties have come, for `timeout` at most: then the barrier is broken, for everybody.
-    /// [`Duration::MAX`] is for ever.
+    /// [`Duration::MAX`] is for ever. Once all have come, it waits for the end of the action, however long that takes.
     ///
     /// # Errors
     /// As [`Barrier::wait`], and [`BarrierError::TimedOut`].
@@ -271,7 +273,9 @@ impl Barrier {
     /// As [`Barrier::wait`]; if this thread is the last one to come, it runs `action` before the others are let go.
     ///
     /// Python gives the action to the barrier. Here it is a closure of the caller's, who can pass the same one at each
-    /// wait: it runs once in each round.
+    /// wait: it runs once in each round. While it runs no time limit breaks the barrier; [`abort`](Self::abort) and
+    /// [`reset`](Self::reset) do not wait for its end, as Python's do, but end the round at once: the action runs on, and
+    /// all of that round get [`BarrierError::Broken`], its own caller, too.
     ///
     /// # Errors
     /// As [`Barrier::wait`].

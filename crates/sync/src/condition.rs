@@ -40,8 +40,10 @@ mod travel;
 /// process that dies. A forked child that inherits a guard has none ([`ConditionError::Inherited`]).
 ///
 /// # Limits
-/// 512 threads wait at the same time at most ([`ConditionError::NoRoom`]). All users of a condition use it with the same lock.
-/// No operation may be used in an asynchronous signal handler.
+/// 512 threads wait at the same time at most ([`ConditionError::NoRoom`]). One thread uses 63 objects that have names
+/// at most, and gets [`ConditionError::Shm`] if it waits at the next one; those whose last handle here is dropped do
+/// not count. All users of a condition use it with the same lock. No operation may be used in an asynchronous signal
+/// handler.
 ///
 /// # Examples
 /// ```

@@ -28,6 +28,7 @@ use std::sync::Arc;
 /// the handles that it inherits.
 ///
 /// # Limits
+/// Events that have names do not count among the 63 objects with names that one thread uses at most.
 /// [`set`](Self::set), [`clear`](Self::clear) and [`is_set`](Self::is_set) may be used in an asynchronous signal
 /// handler, the other operations may not. While a set wakes sleepers, a lock that its thread holds is not announced to
 /// the kernel: if the process is killed within those few instructions, others get the lock after 100 ms instead of at

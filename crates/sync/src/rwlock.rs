@@ -42,11 +42,12 @@ use std::sync::Arc;
 /// As of [`Lock`](crate::Lock#deadlocks): a writer waits for each of the readers.
 ///
 /// # Limits
-/// 120 readers at the same time; further ones read one at a time, as do threads for whom the family has no room (it has for
-/// 4096). One thread holds 128 locks at most, those that it has to write counted, and panics at the next one. A read lock
-/// does not become a write lock: [`LockError::Mine`]. A thread that reads by one handle of a lock with a name and asks
-/// again by another that was opened by itself gets [`LockError::Mine`] if a writer waits. No operation may be used in an
-/// asynchronous signal handler.
+/// 120 readers at the same time; further ones read one at a time, as do threads for whom the family has no room (it has
+/// for 4096), or that use 63 other objects with names if this one has a name (those whose last handle here is dropped
+/// do not count): nobody is told. One thread holds 128 locks at most, those that it has to write counted, and panics at
+/// the next one. A read lock does not become a write lock: [`LockError::Mine`]. A thread that reads by one handle of a
+/// lock with a name and asks again by another that was opened by itself gets [`LockError::Mine`] if a writer waits. No
+/// operation may be used in an asynchronous signal handler.
 ///
 /// # Examples
 /// ```

@@ -36,8 +36,10 @@ use std::sync::Arc;
 ///
 /// # Limits
 /// As many permits can be owned at the same time as the semaphore was made with, 4 at least and 4076 at most
-/// ([`AcquireError::NoRoom`]). To look for a permit that was owned takes time in proportion to that. No operation may be
-/// used in an asynchronous signal handler.
+/// ([`AcquireError::NoRoom`]). One thread uses 63 objects that have names at most, and gets [`AcquireError::Shm`] if it
+/// is to own a permit of the next one; those whose last handle here is dropped do not count, and counted permits are
+/// without limit. To look for a permit that was owned takes time in proportion to that. No operation may be used in an
+/// asynchronous signal handler.
 ///
 /// # Examples
 /// ```

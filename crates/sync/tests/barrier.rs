@@ -128,6 +128,67 @@ fn an_abort_during_the_action_is_not_passed_over() {
     assert!(matches!(barrier.wait_with(|| barrier.abort()), Err(BarrierError::Broken)));
 }
 
+/// One waits at a door of two until `deadline`, while the action of the other calls `act` as long as it says so; `act` is
+/// told how often the waiter has looked for the dead since its time was up.
+fn late_at_an_action(deadline: Deadline, act: impl Fn(u64) -> bool + Send) -> [Result<usize, NotPassed>; 2] {
+    let (sized, late) = (RawBarrier::<[AtomicU64; 2]>::new(), AtomicU64::new(0));
+    let door: &RawBarrier = &sized;
+    std::thread::scope(|s| {
+        let waiter = s.spawn(|| {
+            let look = |_| _ = late.fetch_add(u64::from(deadline.is_past()), SeqCst);
+            let how = door.wait(1, |_| false, look, deadline, || unreachable!("it is not the last one"));
+            late.store(u64::MAX, SeqCst); // the action need not wait for it
+            how
+        });
+        while door.waiting() == 0 && !waiter.is_finished() {
+            std::thread::yield_now();
+        }
+        let action = || {
+            while act(late.load(SeqCst)) {
+                std::thread::yield_now();
+            }
+        };
+        let last = door.wait(2, |_| false, |_| {}, Deadline::NEVER, action);
+        [waiter.join().unwrap(), last]
+    })
+}
+
+#[test]
+fn whose_time_is_up_during_the_action_passes_as_the_others_do() {
+    watchdog(LIMIT, || {
+        let deadline = Deadline::after(Duration::from_millis(250));
+        let how = late_at_an_action(deadline, |late| late < 2);
+        assert_eq!(how, [Ok(0), Ok(1)]);
+    });
+}
+
+#[test]
+fn an_action_that_panics_breaks_it_for_one_whose_time_is_up() {
+    watchdog(LIMIT, || {
+        let barrier = Barrier::new(2).unwrap();
+        let deadline = Deadline::after(Duration::from_millis(250));
+        std::thread::scope(|s| {
+            let waiter = s.spawn(|| barrier.wait_deadline(deadline));
+            until(&barrier, 1);
+            let action = || {
+                while !deadline.is_past() {
+                    std::thread::yield_now();
+                }
+                panic!("in the action");
+            };
+            assert!(catch_unwind(AssertUnwindSafe(|| barrier.wait_with(action))).is_err());
+            assert!(matches!(waiter.join().unwrap(), Err(BarrierError::Broken)));
+        });
+    });
+}
+
+#[test]
+fn a_reset_during_the_action_throws_all_out() {
+    let barrier = Barrier::new(1).unwrap();
+    assert!(matches!(barrier.wait_with(|| barrier.reset()), Err(BarrierError::Broken)));
+    assert!(barrier.wait().is_ok());
+}
+
 mod c {
     unsafe extern "C" {
         pub(super) fn syscall(number: i64, status: i64) -> i64;
@@ -155,6 +216,35 @@ fn a_thread_that_ends_while_it_waits_breaks_it() {
         };
         drop(std::thread::spawn(move || wait(true)));
         assert_eq!(wait(false), Err(NotPassed::Broken));
+    });
+}
+
+/// The last one ends in its action, when the time of the other is up: that one finds out, and is not told of its time.
+#[test]
+fn a_thread_that_ends_in_its_action_is_found_by_one_whose_time_is_up() {
+    watchdog(LIMIT, || {
+        static DOOR: OnceLock<RawBarrier<[AtomicU64; 2]>> = OnceLock::new();
+        let deadline = Deadline::after(Duration::from_millis(250));
+        let wait = move |until: Deadline, action: fn(Deadline)| {
+            let family = Family::get().unwrap();
+            let door: &RawBarrier = DOOR.get_or_init(RawBarrier::<[AtomicU64; 2]>::new);
+            let dead = |thread| !family.is_alive(Participant::from_word(thread));
+            door.wait(family.participant().unwrap().to_word(), dead, |_| {}, until, || action(deadline))
+        };
+        drop(std::thread::spawn(move || {
+            let door: &RawBarrier = DOOR.get_or_init(RawBarrier::<[AtomicU64; 2]>::new);
+            while door.waiting() == 0 && !door.is_broken() {
+                std::thread::yield_now();
+            }
+            wait(Deadline::NEVER, |deadline| {
+                while !deadline.is_past() {
+                    std::thread::yield_now();
+                }
+                // SAFETY: the thread has nothing that others wait for, and nobody joins it.
+                unsafe { c::syscall(c::EXIT, 0) };
+            })
+        }));
+        assert_eq!(wait(deadline, |_| ()), Err(NotPassed::Broken));
     });
 }
 

@@ -115,6 +115,38 @@ fn one_without_patience_is_the_last_or_breaks_it() {
     });
 }
 
+/// An action is run in a round that passes, and in no other: one without patience breaks the round before, or waits.
+#[test]
+fn one_without_patience_breaks_no_round_that_acts() {
+    check::<2>(3, |shared| {
+        // SAFETY: one action at a time.
+        let act = |s: &Shared<2>| s.acted.with_mut(|n| unsafe { *n += 1 });
+        let patient = spawn(&shared, move |s| s.raw().wait(1, |_| false, |_| {}, Deadline::NEVER, || act(s)));
+        let mine = shared.raw().wait(2, |_| false, |_| {}, Deadline::PAST, || act(&shared));
+        assert_eq!(join(patient).is_ok(), mine.is_ok());
+        // SAFETY: the other has ended.
+        shared.acted.with(|n| assert_eq!(unsafe { *n }, u32::from(mine.is_ok())));
+    });
+}
+
+/// The same with one more, so that the last cell is not the next one.
+#[test]
+fn one_without_patience_breaks_no_round_of_three_that_acts() {
+    check::<3>(1, |shared| {
+        let wait = |s: &Shared<3>, me, deadline| {
+            // SAFETY: one action at a time.
+            s.raw().wait(me, |_| false, |_| {}, deadline, || s.acted.with_mut(|n| unsafe { *n += 1 }))
+        };
+        let patient = [1, 2].map(|me| spawn(&shared, move |s| wait(s, me, Deadline::NEVER)));
+        let mine = wait(&shared, 3, Deadline::PAST);
+        for other in patient {
+            assert_eq!(join(other).is_ok(), mine.is_ok());
+        }
+        // SAFETY: the others have ended.
+        shared.acted.with(|n| assert_eq!(unsafe { *n }, u32::from(mine.is_ok())));
+    });
+}
+
 /// Whoever is thrown out by the reset comes again; one that was claimed and not seen by the reset stays.
 #[test]
 fn a_reset_throws_out_and_lets_in() {

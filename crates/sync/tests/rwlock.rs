@@ -42,6 +42,31 @@ fn the_same_thread_is_told_instead_of_waiting_for_ever() {
     assert!(a.try_write().is_some() && b.try_write().is_some());
 }
 
+/// Each asks while the other reads, so one of them comes to the other's cell before its own.
+#[test]
+fn a_reader_is_told_whoever_else_reads() {
+    let (lock, meet) = (RwLock::new().unwrap(), Barrier::new(2));
+    watchdog(LIMIT, || {
+        std::thread::scope(|s| {
+            for me in 0..2 {
+                let (lock, meet) = (&lock, &meet);
+                s.spawn(move || {
+                    let _reads = lock.read();
+                    for turn in 0..2 {
+                        meet.wait();
+                        if turn == me {
+                            assert_eq!(lock.write_timeout(Duration::ZERO).unwrap_err(), LockError::Mine);
+                            assert_eq!(lock.write_timeout(Duration::MAX).unwrap_err(), LockError::Mine);
+                        }
+                    }
+                    meet.wait();
+                });
+            }
+        });
+    });
+    assert!(lock.try_write().is_some());
+}
+
 /// Waits until somebody wants to write.
 fn until_wanted(lock: &RwLock) {
     std::thread::scope(|s| {

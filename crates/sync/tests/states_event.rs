@@ -66,8 +66,8 @@ const LINES: &[(At, &str)] = &[
     (At::WaitAnnounce, "let _owes = robust::announce(self.state.word());"),
     (At::CountLoad, "let mut seen = self.state.load(Acquire);"),
     (At::CountCas, "match self.state.compare_exchange_weak(seen, next, AcqRel, Acquire) {"),
-    (At::Sleep, "self.state.wait(counted, deadline.earlier(Deadline::after(futex::tick())));"),
-    (At::NowLoad, "let now = self.state.load(Acquire);"),
+    (At::Sleep, "self.state.wait(now, deadline.earlier(Deadline::after(futex::tick())));"),
+    (At::NowLoad, "now = self.state.load(Acquire);"),
 ];
 
 /// A machine that is broken on purpose.
@@ -174,6 +174,7 @@ impl<const N: usize> Program<N> for Event<N> {
             At::SetAnnounce | At::WaitAnnounce => Op::Announce(STATE),
             At::WakeAll => Op::Wake { word: STATE, class: 0, all: self.twin != Twin::OneIsWoken },
             At::ClearAnd => Op::And(STATE, turned(!SET)),
+            // Whoever sleeps again on what he has seen since sees the same epoch, so the same half for the kernel.
             At::Sleep => Op::Wait { word: STATE, expected: turned(local.counted), bits: KERNEL, class: 0, since: 0 },
             At::Done => Op::Done,
             At::End => Op::End,

@@ -21,16 +21,19 @@
 //! arrive    announce; not BROKEN: claim the first cell that is not of this round, by a CAS
 //! last      who has claimed the last cell: action; end the round
 //! others    sleep while the turn is the same; until the round is another one, whose history tells how this one ended
+//! too late  claim the last cell, out of turn, so that nobody is the last: break; it is claimed: sleep on, without limit
 //! end       round += 1, history; SLEEPER: wake all (OWED meanwhile, if MANY)
 //! break     end, and BROKEN: abort; a party's time is up; one that has arrived is dead; the action panicked
 //! reset     BROKEN = 0; or end, as if it were broken, if anybody has arrived
 //! ```
 //!
 //! # Invariants
-//! B1. Cells are claimed in order: who claims one has seen the one before it claimed for the same round.
+//! B1. Cells are claimed in order: who claims one has seen the one before it claimed for the same round. But who breaks
+//!     a round since his time is up claims the last one whatever there is before it.
 //! B2. A cell is not claimed for a round that has ended once it was claimed for a later one: the CAS replaces what was
 //!     seen before a look that found the round not ended.
-//! B3. A round ends once. It passes only if each cell is claimed for it, by the thread that claimed the last one.
+//! B3. A round ends once. It passes only if each cell is claimed for it, by the thread that claimed the last one in
+//!     order. Once it has, nobody breaks the round since his time is up: whose action has begun has all before it.
 //! B4. Who sleeps is marked in the round that he has arrived in, or that has ended. When a round ends, a living thread
 //!     has its sleepers to wake: who ended it, and who is woken while `OWED`.
 //! B5. From before he arrives until he returns, a waiter has the barrier announced, but while his caller's action or
@@ -114,7 +117,7 @@ const _: () = assert!(
 pub enum NotPassed {
     /// The barrier was broken, or is.
     Broken,
-    /// The deadline came: if this thread had arrived, the barrier is broken now.
+    /// The deadline came before all had arrived: if this thread had, the barrier is broken now.
     TimedOut,
 }
 
@@ -213,7 +216,8 @@ impl RawBarrier {
         self.arrived(self.state.load(Acquire))
     }
 
-    /// How many cells are claimed for the round of `seen` (B1).
+    /// How many cells are claimed for the round of `seen` (B1); all, or those before some gap, once its last one is
+    /// claimed to break it.
     fn arrived(&self, seen: u64) -> usize {
         self.used().partition_point(|cell| round_of(cell.load(Acquire)) == tag(seen)) // SYNC(S1)
     }
@@ -276,9 +280,9 @@ impl RawBarrier {
     /// Arrives as `me`, and sleeps until all parties have, or until `deadline`; says as which of them it has arrived,
     /// from 0.
     ///
-    /// The last one runs `action` before the others are let go. A waiter calls `dead` to learn whether another is dead,
-    /// and, with its own place, `look` at each tick: to find dead parties that have not arrived, and call
-    /// [`RawBarrier::abort`].
+    /// The last one runs `action` before the others are let go, who wait for its end even if their deadlines come. A
+    /// waiter calls `dead` to learn whether another is dead, and, with its own place, `look` at each tick: to find dead
+    /// parties that have not arrived, and call [`RawBarrier::abort`].
     ///
     /// # Errors
     /// [`NotPassed`]
@@ -323,8 +327,12 @@ impl RawBarrier {
             action();
             core::mem::forget(unwinding);
             self.end(seen, End::Passed);
-        } else if !self.sleep(seen, &dead, || look(mine), deadline) && self.end(seen, End::Broken) {
-            return Err(NotPassed::TimedOut);
+        } else if !self.sleep(seen, &dead, || look(mine), deadline) {
+            if !self.forestall(seen, me) {
+                self.sleep(seen, &dead, || look(mine), Deadline::NEVER); // B3: the last one is at its action
+            } else if self.end(seen, End::Broken) {
+                return Err(NotPassed::TimedOut);
+            }
         }
         if passed(seen, self.state.load(Acquire)) { Ok(mine) } else { Err(NotPassed::Broken) } // SYNC(S1)
     }
@@ -344,6 +352,18 @@ impl RawBarrier {
                 return Some(at);
             }
         }
+    }
+
+    /// Claims the last cell for the round of `seen`, which `me` is about to break, so that nobody runs the action;
+    /// `false` if it is claimed or the round has ended.
+    #[cold]
+    fn forestall(&self, seen: u64, me: u32) -> bool {
+        let Some(cell) = self.used().last() else { return false };
+        let old = cell.load(Acquire);
+        // SYNC(S2), B2
+        tag(self.state.load(Acquire)) == tag(seen)
+            && round_of(old) != tag(seen)
+            && cell.compare_exchange(old, claim_of(seen, me), AcqRel, Relaxed).is_ok()
     }
 
     /// Spins a little, then sleeps until the round of `of` has ended; `false` if the deadline comes before.

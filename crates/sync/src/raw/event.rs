@@ -229,10 +229,11 @@ impl RawEvent {
         loop {
             self.state.wait(now, deadline.earlier(Deadline::after(futex::tick())));
             now = self.look(); // E2
-            if now & EPOCH != counted & EPOCH || deadline.is_past() && !self.count_out(counted) {
+            let late = deadline.is_past(); // once: who gives up has counted himself out
+            if now & EPOCH != counted & EPOCH || late && !self.count_out(counted) {
                 return true; // E1
             }
-            if deadline.is_past() {
+            if late {
                 return false;
             }
         }

@@ -440,6 +440,9 @@ impl<const LINES: usize> RawRwLock<LINES> {
         if let Some(done) = look() {
             return done;
         }
+        if self.reads(who) {
+            return Err(NotLocked::Mine); // behind the cell of another
+        }
         if deadline.is_past() {
             return Err(NotLocked::TimedOut);
         }
