@@ -243,7 +243,10 @@ impl<const N: usize> Gate<N> {
 
     fn settled(self, thread: usize, local: &mut Local) -> At {
         local.slot = 0;
-        if local.done { self.took(thread, local) } else { Sleep }
+        if local.done {
+            return self.took(thread, local);
+        }
+        if std::mem::take(&mut local.woken) { Mark } else { Sleep }
     }
 
     /// A queue rings for the side that gains by what was taken.

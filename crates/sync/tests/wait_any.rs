@@ -21,6 +21,7 @@ fn main() -> std::process::ExitCode {
         ("a_taker_gets_its_permit_beside_waiters", tests::a_taker_gets_its_permit_beside_waiters),
         ("a_pulse_is_told_to_who_slept", tests::a_pulse_is_told_to_who_slept),
         ("who_was_woken_in_vain_sleeps_again", tests::who_was_woken_in_vain_sleeps_again),
+        ("a_taker_that_was_woken_in_vain_sleeps_again", tests::a_taker_that_was_woken_in_vain_sleeps_again),
         ("a_stopped_waiter_holds_up_nobody", tests::a_stopped_waiter_holds_up_nobody),
         ("a_crowd_of_waiters_and_takers_empties_two_queues", tests::a_crowd_of_waiters_and_takers_empties_two_queues),
     ])
@@ -231,12 +232,30 @@ mod tests {
         watchdog_single_threaded("who_was_woken_in_vain_sleeps_again", LIMIT, || {
             without_tick();
             let (e, q) = (event(), queue());
-            let waiter = asleep(|| assert!(!wait_any(&[&e, &q], Deadline::NEVER).is_empty()));
-            q.put(1).unwrap();
-            let _ = q.try_get();
-            while !waiter.has_ended() && !waiter.is_asleep() {}
+            let waiter = asleep(|| while wait_any(&[&e, &q], Deadline::NEVER) == [1] {});
+            for _ in 0..300 {
+                q.put(1).unwrap();
+                let _ = q.try_get();
+                waiter.wait_until_asleep(LIMIT);
+            }
             e.set();
             assert_eq!(waiter.finish(LIMIT), 0);
+        });
+    }
+
+    /// The same for one who waits for an item alone.
+    pub(super) fn a_taker_that_was_woken_in_vain_sleeps_again() {
+        watchdog_single_threaded("a_taker_that_was_woken_in_vain_sleeps_again", LIMIT, || {
+            without_tick();
+            let q = queue();
+            let taker = asleep(|| while q.get().unwrap() != 0 {});
+            for _ in 0..300 {
+                q.put(1).unwrap();
+                let _ = q.try_get();
+                taker.wait_until_asleep(Duration::from_secs(5));
+            }
+            q.put(0).unwrap();
+            assert_eq!(taker.finish(LIMIT), 0);
         });
     }
 

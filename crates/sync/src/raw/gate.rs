@@ -303,6 +303,10 @@ impl RawGate {
             if done || deadline.is_past() {
                 return done;
             }
+            if woken {
+                woken = false; // settling may have cleared what this round has marked: sleep on what the next one sees
+                continue;
+            }
             // G1. Not only a wake-up counts as one: a ring may have cleared our mark for us just before we slept.
             woken = self.word.wait_class(marked, side.class(), until) != Wait::TimedOut;
         }
