@@ -36,6 +36,10 @@ use std::sync::Arc;
 /// parent, and breaks the barrier only if it is killed while it waits. Wherever in a wait somebody is killed, the
 /// others have a whole round, or it is broken. A stopped process (`SIGSTOP`) is alive: others wait for it.
 ///
+/// To go on after a death, one process (the parent, say) joins the dead one, starts another in its place if all parties are
+/// still wanted, and resets the barrier; those that were told wait meanwhile for a sign of that one, a condition or an event:
+/// who resets it breaks the round of those who have come back already. The example `phases` shows it.
+///
 /// # Limits
 /// 4000 parties. An action that waits at its own barrier without a time limit never ends. One thread uses 63 objects
 /// that have names at most, and gets [`BarrierError::Shm`] at the next one; those whose last handle here is dropped do

@@ -19,12 +19,14 @@ mod travel;
 /// `multiprocessing.Condition`.
 ///
 /// It comes with an [`RLock`] of its own, or is used with a lock that is there, which several conditions may share
-/// ([`Condition::with_lock`]). Clones are the same condition, and so are the copies that arrive in other processes. 9 KiB of
+/// ([`Condition::with_lock`]): a `Condition` then is a `Condition<RLock>`, and one over a [`Lock`](crate::Lock) a
+/// `Condition<Lock>`, which has that lock's timed and checked forms, and may share it with values. Clones are the same condition, and so are the copies that arrive in other processes. 9 KiB of
 /// shared memory, no file descriptor.
 ///
 /// To notify never blocks, and waits for no acknowledgement. As many are notified as were asked for, of those that wait at
 /// that moment; what is too much is lost. A wait ends because of a notification, of its deadline, or of a death, for no
-/// other reason. An `RLock` is given up and taken again with all its levels: what other guards of the same thread protect
+/// other reason; but others may have had the lock before, and what the notification was about: look again, or use
+/// [`wait_while`](Self::wait_while). An `RLock` is given up and taken again with all its levels: what other guards of the same thread protect
 /// may have changed meanwhile.
 ///
 /// # Fairness
@@ -51,6 +53,7 @@ mod travel;
 /// let (condition, ready) = (Condition::new()?, Semaphore::new(0)?);
 /// let waiter = std::thread::spawn({
 ///     let (condition, ready) = (condition.clone(), ready.clone());
+///     // While there is no …, the negation of what Python's `wait_for` waits for. A `Value`'s `get` needs no lock here.
 ///     move || condition.wait_while(&mut condition.lock(), || !ready.try_acquire())
 /// });
 /// let guard = condition.lock();
@@ -227,7 +230,8 @@ impl<L: Lockable> Condition<L> {
     }
 
     /// Gives the lock up, sleeps until somebody notifies this thread or a holder of the lock has died, and takes the lock
-    /// again. The guard says afterwards whether one died meanwhile.
+    /// again, as [`Condition::lock`] does. The guard says afterwards whether one died, before or meanwhile. Others may have
+    /// had the lock first: look again whether what this waits for is there.
     ///
     /// # Errors
     /// [`ConditionError`]; the lock is still held then.
@@ -281,9 +285,11 @@ impl<L: Lockable> Condition<L> {
     pub fn wait_deadline(&self, guard: &mut L::Guard<'_>, deadline: Deadline) -> Result<bool, ConditionError> {
         self.check(guard)?;
         let me = self.object.family().participant()?.to_word();
+        let died = *L::recovered(guard);
         // SAFETY: the guard is one of this thread, of the condition's lock; the label of the bytes says that all handles
         // have the same.
         let waited = unsafe { self.cells().wait(guard, me, self.dead(), deadline) };
+        *L::recovered(guard) |= died;
         let waited = waited.ok_or(ConditionError::NoRoom { limit: ROOM })?;
         Ok(waited != Waited::TimedOut)
     }
@@ -332,13 +338,10 @@ impl<L: Lockable> Condition<L> {
         mut still: impl FnMut() -> bool,
     ) -> Result<bool, ConditionError> {
         self.check(guard)?;
-        let mut died = *L::recovered(guard);
         let mut has_time = true;
         let mut waits = still();
         while waits && has_time {
             has_time = self.wait_deadline(guard, deadline)?;
-            died |= *L::recovered(guard);
-            *L::recovered(guard) = died; // `still` may panic
             waits = still();
         }
         Ok(!waits)
