@@ -225,7 +225,8 @@ impl<L: Lockable> Condition<L> {
     }
 
     /// Gives the lock up, sleeps until somebody notifies this thread or a holder of the lock has died, and takes the lock
-    /// again. The guard says afterwards whether one died meanwhile.
+    /// again. The guard says afterwards whether one died meanwhile, or left the lock unrepaired
+    /// ([`RLock::lock_checked`]).
     ///
     /// # Errors
     /// [`ConditionError`]; the lock is still held then.
