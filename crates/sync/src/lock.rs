@@ -36,9 +36,10 @@ use std::sync::Arc;
 /// # Deadlocks
 /// Threads that wait for each other's locks, of whatever processes: [`Lock::lock_timeout`] and [`Lock::lock_deadline`] return
 /// [`LockError::Deadlock`] after 100 ms, which names them all; whoever gets it drops a guard that another one waits for.
-/// [`Lock::lock`] goes on waiting; `Debug` of the lock says who waits, and whether it is for each
-/// other. `RLock`, `RwLock` and the wait for the lock at the end of a `Condition`'s wait take part, of one family's memory; locks with names among those in the same segment, that is,
-/// with none. Permits, events, queues and the locks inside of values are not looked at.
+/// [`Lock::lock`] goes on waiting; `Debug` of the lock says who waits, and whether it is for each other. `RLock` and `RwLock`
+/// take part, and the end of a [`Condition`](crate::Condition)'s wait, which is a wait for its lock: those of one family's
+/// memory; locks with names among those in the same segment, that is, with none. What a condition waits for, permits,
+/// events, queues and the locks inside of values are not looked at.
 ///
 /// # Limits
 /// One thread holds 128 locks at most, and panics at the next one, whatever the form of the call. No operation may be used
