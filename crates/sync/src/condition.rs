@@ -230,8 +230,8 @@ impl<L: Lockable> Condition<L> {
     }
 
     /// Gives the lock up, sleeps until somebody notifies this thread or a holder of the lock has died, and takes the lock
-    /// again, as [`Condition::lock`] does. The guard says afterwards whether one died, before or meanwhile. Others may have
-    /// had the lock first: look again whether what this waits for is there.
+    /// again, as [`Condition::lock`] does. The guard says afterwards whether one died, before or meanwhile, or left the lock
+    /// unrepaired ([`RLock::lock_checked`]). Others may have had the lock first: look again whether what this waits for is there.
     ///
     /// # Errors
     /// [`ConditionError`]; the lock is still held then.

@@ -36,9 +36,10 @@ use std::sync::Arc;
 /// # Deadlocks
 /// Threads that wait for each other's locks, of whatever processes: [`Lock::lock_timeout`] and [`Lock::lock_deadline`] return
 /// [`LockError::Deadlock`] after 100 ms, which names them all; whoever gets it drops a guard that another one waits for.
-/// [`Lock::lock`] goes on waiting; `Debug` of the lock says who waits, and whether it is for each
-/// other. `RLock` and `RwLock` take part, of one family's memory; locks with names among those in the same segment, that is,
-/// with none. Permits, events, queues and the locks inside of values are not looked at.
+/// [`Lock::lock`] goes on waiting; `Debug` of the lock says who waits, and whether it is for each other. `RLock` and `RwLock`
+/// take part, and the end of a [`Condition`](crate::Condition)'s wait, which is a wait for its lock: those of one family's
+/// memory; locks with names among those in the same segment, that is, with none. What a condition waits for, permits,
+/// events, queues and the locks inside of values are not looked at.
 ///
 /// # Limits
 /// One thread holds 128 locks at most, and panics at the next one, whatever the form of the call. No operation may be used
@@ -244,14 +245,15 @@ impl Lock {
     }
 
     #[cold]
-    fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, NotLocked> {
+    pub(crate) fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, NotLocked> {
         let watch = Watcher::new(&self.object, tells_deadlocks);
-        // SAFETY: a lock that stays mapped and never becomes anything else; `acquire` has announced it.
+        // SAFETY: a lock that stays mapped and never becomes anything else; the caller, as `lock_or` does, has announced it.
         unsafe { RawLock::lock_contended(Thread::current(), self.raw, deadline, watch) }
     }
 
     /// As [`Lock::lock`], for those who must repair what a dead holder left: tells them by `Err`, and tells whoever comes
-    /// next again until somebody calls [`OwnerDied::make_consistent`].
+    /// next again until somebody calls [`OwnerDied::make_consistent`], or takes it as it is: by another form of locking, or
+    /// by a [`Condition`](crate::Condition)'s wait, whose guard says once what was left meanwhile.
     ///
     /// # Errors
     /// [`CheckedError::OwnerDied`]: the lock is held, and its previous holder died. [`CheckedError::NotLocked`]: this thread

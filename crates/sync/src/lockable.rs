@@ -109,7 +109,7 @@ impl Hold for LockGuard<'_> {
 
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same; the guard is one of this thread.
-        unsafe { RawLock::unlock_as(self.thread, self.lock.raw, self.unrepaired.get()) };
+        unsafe { RawLock::unlock_as(self.thread, self.lock.raw, false) }; // who was told by `Err` has no guard to wait with
         if self.owes_wakes.replace(false) {
             wakes::pay();
         }
@@ -117,9 +117,10 @@ impl Hold for LockGuard<'_> {
     }
 
     unsafe fn retake(&mut self, _: u32, deaths: u64) {
+        let contended = || self.lock.wait(Deadline::NEVER, false);
         // SAFETY: the caller's duty is the same; the bytes stay those of a lock. Without a deadline it fails only if others
         // have written that this thread holds it.
-        let _ = unsafe { RawLock::lock_as(self.thread, self.lock.raw, Deadline::NEVER) };
+        let _ = unsafe { RawLock::lock_or(self.thread, self.lock.raw, contended) };
         self.recovered = self.lock.raw.deaths() != deaths;
     }
 }
@@ -148,7 +149,10 @@ impl Lockable for RLock {
     }
 
     fn owe_wakes(guard: &RLockGuard<'_>) {
-        guard.lock.raw.owe_wakes();
+        if guard.thread.is_current() {
+            // SAFETY: held by this guard, of this thread and not of its parent.
+            unsafe { guard.lock.raw.owe_wakes() };
+        }
     }
 
     unsafe fn own(condition: &Arc<Object>, raw: &'static RawRLock) -> Option<Self> {
@@ -161,6 +165,10 @@ impl Hold for RLockGuard<'_> {
         self.lock.raw.as_lock()
     }
 
+    fn is_unrepaired(&self) -> bool {
+        self.lock.raw.is_unrepaired()
+    }
+
     unsafe fn release(&mut self) -> u32 {
         // SAFETY: the caller's duty is the same; the guard is one of this thread.
         let (levels, owes_wakes) = unsafe { RawRLock::release_as(self.thread, self.lock.raw) };
@@ -171,7 +179,9 @@ impl Hold for RLockGuard<'_> {
     }
 
     unsafe fn retake(&mut self, levels: u32, deaths: u64) {
-        // SAFETY: the caller's duty is the same; the bytes stay those of such a lock.
-        self.recovered = unsafe { RawRLock::retake_as(self.thread, self.lock.raw, levels, deaths) };
+        let contended = || self.lock.wait(Deadline::NEVER, false);
+        // SAFETY: the caller's duty is the same; the bytes stay those of such a lock, and without a deadline the wait fails
+        // only if others have written that this thread holds it.
+        self.recovered = unsafe { RawRLock::retake_as(self.thread, self.lock.raw, levels, deaths, contended) };
     }
 }

@@ -198,15 +198,17 @@ impl RLock {
     }
 
     #[cold]
-    fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, RawNotLocked> {
+    pub(crate) fn wait(&self, deadline: Deadline, tells_deadlocks: bool) -> Result<Locked, RawNotLocked> {
         let watch = Watcher::new(&self.object, tells_deadlocks);
         let raw = core::ptr::from_ref(self.raw).cast::<RawLock>(); // it begins with that
-        // SAFETY: a lock that stays mapped and never becomes anything else; `acquire` has announced it.
+        // SAFETY: a lock that stays mapped and never becomes anything else; the caller, as `lock_or` does, has announced it.
         unsafe { RawLock::lock_contended(Thread::current(), raw, deadline, watch) }
     }
 
     /// As [`RLock::lock`], for those who must repair what a dead holder left: tells them by `Err`, and tells whoever comes
-    /// next again, this thread included, until somebody calls [`OwnerDied::make_consistent`].
+    /// next again, this thread included, until somebody calls [`OwnerDied::make_consistent`], or takes it as it is by another
+    /// form of locking. A [`Condition`](crate::Condition)'s wait leaves it for others to be told, and is told itself if it is
+    /// still unrepaired when the wait ends; what others left meanwhile it takes as it is.
     ///
     /// # Errors
     /// [`CheckedError::OwnerDied`]: the lock is held, and its previous holder died. [`CheckedError::NotLocked`]: this thread
@@ -224,7 +226,8 @@ impl RLock {
     pub fn lock_checked(&self) -> Result<RLockGuard<'_>, CheckedError<RLockGuard<'_>>> {
         let guard = self.lock_deadline(Deadline::NEVER)?;
         if guard.recovered {
-            self.raw.leave_unrepaired();
+            // SAFETY: held by this guard of this thread.
+            unsafe { self.raw.leave_unrepaired() };
             return Err(CheckedError::OwnerDied(OwnerDied(guard)));
         }
         Ok(guard)
@@ -313,7 +316,8 @@ pub struct RLockGuard<'a> {
 
 impl RLockGuard<'_> {
     /// Whether the previous holder died, or left the lock unrepaired: what it protects may be half changed. The same for
-    /// all guards of one hold, but those taken after [`OwnerDied::make_consistent`].
+    /// all guards of one hold, but those taken after [`OwnerDied::make_consistent`]; and a [`Condition`](crate::Condition)'s
+    /// wait says what happened meanwhile to the guard that it was given, and to those taken after it, not to the others.
     ///
     /// ```
     /// assert!(!polyproc_sync::RLock::new()?.lock().recovered());
@@ -339,7 +343,8 @@ impl<'a> OwnerDied<RLockGuard<'a>> {
     /// ```
     pub fn make_consistent(self) -> RLockGuard<'a> {
         if self.0.thread.is_current() {
-            self.0.lock.raw.make_consistent();
+            // SAFETY: held by this guard, of this thread and not of its parent.
+            unsafe { self.0.lock.raw.make_consistent() };
         }
         self.0
     }

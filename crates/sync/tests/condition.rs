@@ -2,7 +2,7 @@
 #![cfg(not(polyproc_loom))]
 
 use polyproc_shm::{Family, Message};
-use polyproc_sync::{Condition, ConditionError, Lock, Lockable, RLock, Semaphore};
+use polyproc_sync::{Condition, ConditionError, Lock, Lockable, RLock, RLockGuard, Semaphore};
 use polyproc_sys::atomic::{AtomicU32, Ordering::Relaxed};
 use polyproc_testing::watchdog;
 use std::sync::Mutex;
@@ -194,6 +194,81 @@ fn all_that_wait_return_when_a_holder_of_the_lock_has_died() {
         assert!(!lock.lock().recovered());
         let guard = lock.lock();
         assert_eq!((a.notify_all(&guard).unwrap(), b.notify_all(&guard).unwrap()), (0, 0));
+    });
+}
+
+/// The lock of a condition, whose holder has died; this thread holds it, has been told, and has not repaired what it protects.
+fn left_unrepaired(condition: &Condition, lock: &RLock, body: impl FnOnce(&mut RLockGuard<'_>)) {
+    thread::scope(|s| s.spawn(|| std::mem::forget(condition.lock())).join().unwrap());
+    let mut outer = lock.lock();
+    assert!(outer.recovered());
+    drop(lock.lock_checked().unwrap_err().owner_died().unwrap());
+    body(&mut outer);
+}
+
+#[test]
+fn a_wait_does_not_forget_that_its_lock_is_unrepaired_and_takes_its_own_release_for_no_death() {
+    watchdog(LIMIT, || {
+        let lock = RLock::new().unwrap();
+        let condition = Condition::with_lock(&lock).unwrap();
+        left_unrepaired(&condition, &lock, |outer| {
+            for _ in 0..2 {
+                let (start, time) = (Instant::now(), Duration::from_millis(250)); // longer than a tick
+                assert!(!condition.wait_timeout(outer, time).unwrap(), "nobody notified, and nobody died");
+                assert!(start.elapsed() >= time && outer.recovered());
+                assert!(lock.lock_checked().unwrap_err().owner_died().is_some());
+            }
+        });
+        let died = lock.lock_checked().unwrap_err().owner_died().unwrap();
+        drop(died.make_consistent());
+        assert!(lock.lock_checked().is_ok());
+    });
+}
+
+#[test]
+fn who_comes_while_an_unrepaired_lock_is_waited_with_is_told_and_what_he_repairs_is_repaired() {
+    watchdog(LIMIT, || {
+        for repairs in [false, true] {
+            let lock = RLock::new().unwrap();
+            let condition = Condition::with_lock(&lock).unwrap();
+            left_unrepaired(&condition, &lock, |outer| {
+                thread::scope(|s| {
+                    s.spawn(|| {
+                        let died = lock.lock_checked().unwrap_err().owner_died().unwrap();
+                        if repairs {
+                            assert_eq!(condition.notify(&died.make_consistent()).unwrap(), 1);
+                        } else {
+                            drop(died);
+                            // For this one it is as if another holder had died: the waiter returns by itself.
+                        }
+                    });
+                    assert!(condition.wait_timeout(outer, Duration::MAX).unwrap());
+                });
+                assert_eq!(outer.recovered(), !repairs);
+            });
+            assert_eq!(lock.lock_checked().is_err(), !repairs);
+        }
+    });
+}
+
+#[test]
+fn what_others_left_unrepaired_a_wait_takes_as_it_is() {
+    fn told_once<L: Lockable + Send + Sync>(
+        condition: &Condition<L>,
+        leave: impl FnOnce() + Send,
+        is_told: impl Fn() -> bool,
+    ) {
+        let waiter = Waiter::start(condition, Duration::MAX);
+        thread::scope(|s| s.spawn(|| std::mem::forget(condition.lock())).join().unwrap());
+        leave(); // or it comes too late
+        assert_eq!(waiter.end(), (true, true));
+        assert!(!is_told());
+    }
+    watchdog(LIMIT, || {
+        let lock = Lock::new().unwrap();
+        told_once(&Condition::with_lock(&lock).unwrap(), || drop(lock.lock_checked()), || lock.lock_checked().is_err());
+        let lock = RLock::new().unwrap();
+        told_once(&Condition::with_lock(&lock).unwrap(), || drop(lock.lock_checked()), || lock.lock_checked().is_err());
     });
 }
 

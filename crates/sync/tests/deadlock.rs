@@ -2,7 +2,7 @@
 #![cfg(not(polyproc_loom))]
 
 use polyproc_sync::deadlock::Chain;
-use polyproc_sync::{CheckedError, Lock, LockError, RLock, RwLock};
+use polyproc_sync::{CheckedError, Condition, Lock, LockError, Lockable, RLock, RwLock};
 use polyproc_sys::atomic::{AtomicU32, Ordering::SeqCst};
 use polyproc_sys::{futex, robust};
 use polyproc_testing::watchdog;
@@ -51,6 +51,33 @@ fn two_that_take_two_locks_in_opposite_orders() {
     });
     assert!(told.into_inner() >= 1);
     assert!(a.try_lock().is_some() && b.try_lock().is_some());
+}
+
+/// Notified, the waiter wants the lock back from who waits for what the waiter has.
+#[test]
+fn the_end_of_a_wait_for_a_condition_is_a_wait_for_its_lock() {
+    fn by<L: Lockable + Send + Sync>(lock: &L) {
+        let (condition, other) = (Condition::with_lock(lock).unwrap(), Lock::new().unwrap());
+        let ready = Barrier::new(2);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                let (held, mut guard) = (other.lock(), condition.lock());
+                ready.wait();
+                condition.wait(&mut guard).unwrap();
+                drop(held);
+            });
+            ready.wait();
+            let guard = condition.lock();
+            assert_eq!(condition.notify(&guard).unwrap(), 1);
+            let chain = chain(other.lock_timeout(Duration::MAX).unwrap_err());
+            assert_eq!(chain.links().len(), 2);
+            drop(guard);
+        });
+    }
+    with_short_ticks(|| {
+        by(&Lock::new().unwrap());
+        by(&RLock::new().unwrap());
+    });
 }
 
 #[test]

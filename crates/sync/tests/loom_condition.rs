@@ -45,8 +45,11 @@ impl Hold for Held<'_> {
     }
 
     unsafe fn retake(&mut self, levels: u32, deaths: u64) {
+        let this = core::ptr::from_ref(self.0).cast::<RawLock>(); // it begins with that
+        // SAFETY: the caller's duty is the same, and `retake_as` has announced it.
+        let contended = || unsafe { RawLock::lock_contended(Thread::current(), this, Deadline::NEVER, ()) };
         // SAFETY: the caller's duty is the same.
-        let died = unsafe { RawRLock::retake_as(Thread::current(), self.0, levels, deaths) };
+        let died = unsafe { RawRLock::retake_as(Thread::current(), self.0, levels, deaths, contended) };
         assert!(!died);
     }
 }
@@ -95,7 +98,8 @@ impl Shared {
     fn notify(&self, held: &mut Held<'_>, n: u32) -> u32 {
         let told = self.raw().notify(n, |_| false, |word| held.1.push(word));
         if told > 0 {
-            self.lock.owe_wakes();
+            // SAFETY: `held` says so.
+            unsafe { self.lock.owe_wakes() };
         }
         told
     }

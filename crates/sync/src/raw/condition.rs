@@ -30,7 +30,7 @@
 //! C4. From before a word becomes `NOTIFIED` until the lock is given up, or another word is notified, the kernel knows of the
 //!     word ([`robust::announce`]). Its TID bits are 0. It is woken after that: whoever is woken earlier finds the lock held.
 //! C5. A waiter that misses a change since its notifier died sees that a holder of the lock has died ([`RawLock::deaths`]),
-//!     at the next tick, and returns.
+//!     at the next tick, and returns. What it counted itself, by giving the lock up unrepaired, is none to it; it is to others.
 //!
 //! # Memory ordering
 //! The lock's (L1). A sleeper that sees `NOTIFIED` takes the lock before it believes it.
@@ -138,18 +138,23 @@ pub trait Hold {
     /// The lock.
     fn lock(&self) -> &RawLock;
 
-    /// Gives the lock up, all levels of it; says how many.
+    /// Whether [`release`](Hold::release) would give the lock up unrepaired, which counts as a death.
+    fn is_unrepaired(&self) -> bool {
+        false
+    }
+
+    /// Gives the lock up, all levels of it; says how it was held, for [`retake`](Hold::retake).
     ///
     /// # Safety
     /// * The calling thread holds the lock.
     unsafe fn release(&mut self) -> u32;
 
-    /// Takes the lock again, `levels` times. If the lock counts other [`deaths`](RawLock::deaths) then, a holder has died
-    /// meanwhile, and the user is to be told.
+    /// Takes the lock again, as it was held (`how`). If the lock counts other [`deaths`](RawLock::deaths) then, a holder has
+    /// died meanwhile, and the user is to be told.
     ///
     /// # Safety
     /// * The lock is mapped, and the calling thread does not hold it.
-    unsafe fn retake(&mut self, levels: u32, deaths: u64);
+    unsafe fn retake(&mut self, how: u32, deaths: u64);
 }
 
 /// How a wait ended.
@@ -262,13 +267,14 @@ impl RawCondition {
     ) -> Option<Waited> {
         self.pass_on(&dead);
         let cell = self.enter(me, &dead)?;
-        let deaths = hold.lock().deaths();
+        let mut deaths = hold.lock().deaths();
         loop {
+            deaths = deaths.wrapping_add(u64::from(hold.is_unrepaired())); // C5
             // SAFETY: held, by the caller's duty, or since the last round.
-            let levels = unsafe { hold.release() };
+            let how = unsafe { hold.release() };
             let must_pass_on = self.sleep(&cell.word, hold.lock(), deaths, &dead, deadline);
             // SAFETY: given up just now, and mapped since the caller held it.
-            unsafe { hold.retake(levels, deaths) };
+            unsafe { hold.retake(how, deaths) };
             if must_pass_on {
                 self.pass_on(&dead);
             }
@@ -309,24 +315,40 @@ impl RawCondition {
     }
 
     fn tell(&self, n: u32, dead: &impl Fn(u32) -> bool, owe: &mut impl FnMut(*const Futex)) -> u32 {
+        let waiting = || self.in_use().filter(|cell| cell.word.load(Relaxed) == WAITING);
+        let ticket = |cell: &&Cell| cell.ticket.load(Relaxed);
         let mut told = 0;
-        // As often as there are cells at most, whatever others write.
-        for _ in 0..self.cells.len() {
-            if told == n {
-                break;
+        if n == 1 {
+            // As often as there are cells at most, whatever others write.
+            for _ in 0..self.cells.len() {
+                let Some(oldest) = waiting().min_by_key(ticket) else { break };
+                if self.tell_one(oldest, dead, owe) {
+                    return 1;
+                }
             }
-            let waiting = self.in_use().filter(|cell| cell.word.load(Relaxed) == WAITING);
-            let Some(oldest) = waiting.min_by_key(|cell| cell.ticket.load(Relaxed)) else { break };
-            if dead(oldest.owner.load(Relaxed)) {
-                self.free(oldest);
-                continue;
+        } else {
+            let mut oldest: Vec<_> = waiting().map(|cell| (ticket(&cell), cell)).collect();
+            oldest.sort_unstable_by_key(|&(ticket, _)| ticket);
+            for (_, cell) in oldest {
+                if told == n {
+                    break;
+                }
+                told += u32::from(self.tell_one(cell, dead, owe));
             }
-            core::mem::forget(robust::announce(&raw const *oldest.word)); // C4
-            oldest.word.swap(NOTIFIED, Release); // not a store: loom does not order one against the sleeper's look
-            owe(&raw const oldest.word);
-            told += 1;
         }
         told
+    }
+
+    /// `false` if there is nobody any more to be told.
+    fn tell_one(&self, oldest: &Cell, dead: &impl Fn(u32) -> bool, owe: &mut impl FnMut(*const Futex)) -> bool {
+        if dead(oldest.owner.load(Relaxed)) {
+            self.free(oldest);
+            return false;
+        }
+        core::mem::forget(robust::announce(&raw const *oldest.word)); // C4
+        oldest.word.swap(NOTIFIED, Release); // not a store: loom does not order one against the sleeper's look
+        owe(&raw const oldest.word);
+        true
     }
 
     /// C3: lets others have what the dead were told and did not live to see.
@@ -346,7 +368,13 @@ impl RawCondition {
             self.used.store(used + 1, Release);
             Some(cell)
         };
-        let left = || self.in_use().find(|cell| dead(cell.owner.load(Relaxed)));
+        let left = || {
+            let cell = self.in_use().find(|cell| dead(cell.owner.load(Relaxed)))?;
+            if cell.word.load(Relaxed) == NOTIFIED {
+                self.tell(1, dead, &mut wake); // C3: its owner has died since `pass_on` looked
+            }
+            Some(cell)
+        };
         let cell = free.or_else(fresh).or_else(left)?;
         let ticket = self.tickets.load(Relaxed);
         self.tickets.store(ticket.wrapping_add(1), Relaxed);
@@ -399,57 +427,4 @@ fn is_of_the_dead(cell: &Cell, dead: &impl Fn(u32) -> bool) -> bool {
 }
 
 #[cfg(all(test, not(polyproc_loom)))]
-mod tests {
-    use super::*;
-    use std::vec::Vec;
-
-    const NOBODY: fn(u32) -> bool = |_| false;
-
-    fn words(condition: &RawCondition) -> Vec<u32> {
-        condition.cells.iter().map(|cell| cell.word.load(Relaxed)).collect()
-    }
-
-    #[test]
-    fn the_oldest_of_the_living_are_told_and_what_the_dead_were_told_is_passed_on() {
-        let sized = RawCondition::<[Cell; 4]>::new();
-        let condition: &RawCondition = &sized;
-        for owner in 1..=4 {
-            assert!(condition.enter(owner, &NOBODY).is_some());
-        }
-        assert!(condition.enter(5, &NOBODY).is_none(), "no cell is left");
-        assert_eq!(condition.notify(1, |owner| owner == 1, |_| ()), 1);
-        assert_eq!(words(condition), [FREE, NOTIFIED, WAITING, WAITING]);
-        assert!(condition.enter(5, &NOBODY).is_some(), "that of the dead one"); // behind the others
-        assert_eq!(condition.notify(0, |owner| owner == 2, |_| ()), 0);
-        assert_eq!(words(condition), [WAITING, FREE, NOTIFIED, WAITING]);
-        assert_eq!(condition.notify(u32::MAX, NOBODY, |_| ()), 2);
-        assert_eq!(condition.notify(1, NOBODY, |_| ()), 0, "one too many is lost");
-        assert_eq!(condition.waiting(), 0);
-        condition.notify(0, |_| true, |_| ());
-        assert_eq!((words(condition), condition.used.load(Relaxed)), (vec![FREE; 4], 0));
-    }
-
-    #[test]
-    fn a_full_condition_finds_the_cell_of_a_dead_waiter() {
-        let sized = RawCondition::<[Cell; 2]>::new();
-        let condition: &RawCondition = &sized;
-        for owner in [1, 2] {
-            condition.enter(owner, &NOBODY);
-        }
-        assert!(condition.enter(3, &NOBODY).is_none());
-        assert!(condition.enter(3, &|owner| owner == 2).is_some());
-        assert_eq!(condition.notify(2, |owner| owner == 2, |_| ()), 2, "the one that died has been forgotten");
-    }
-
-    #[test]
-    fn a_condition_that_was_scribbled_over_is_none_the_worse() {
-        let sized = RawCondition::<[Cell; 2]>::new();
-        let condition: &RawCondition = &sized;
-        condition.used.store(u32::MAX, Relaxed);
-        condition.cells.iter().for_each(|cell| cell.word.store(0x1234_5678, Relaxed));
-        assert_eq!(condition.notify(u32::MAX, NOBODY, |_| ()), 0);
-        assert!(condition.enter(1, &NOBODY).is_none());
-        condition.reset();
-        assert!(condition.enter(1, &NOBODY).is_some());
-    }
-}
+mod tests;

@@ -270,7 +270,8 @@ impl RawRLock {
         me.owned_at(home).map_or(&raw const self.lock, <*const Futex>::cast)
     }
 
-    /// Gives all levels up; says how many there were, and whether it has to wake others now.
+    /// Gives all levels up; says how many there were, with a mark if the next holder is told of a death again, and whether it
+    /// has to wake others now.
     ///
     /// # Safety
     /// * As for [`RawRLock::unlock`], and `me` is the calling thread.
@@ -284,11 +285,12 @@ impl RawRLock {
         let depth = lock.depth.load(Relaxed);
         lock.depth.store((depth & !LEVELS) | 1, Relaxed);
         // SAFETY: the caller's duty is the same.
-        (depth & LEVELS, unsafe { Self::unlock_as(me, this) })
+        (depth & (LEVELS | UNREPAIRED), unsafe { Self::unlock_as(me, this) })
     }
 
-    /// Takes the lock `levels` times at once, and tells its levels of a death if the lock counts other
-    /// [`deaths`](RawLock::deaths) than `deaths`; says whether it does.
+    /// Takes the lock as often as [`RawRLock::release_as`] said, waiting as of [`RawRLock::lock_or`], and tells its levels of
+    /// a death if the lock counts other [`deaths`](RawLock::deaths) than `deaths`, or was given up unrepaired and is so still;
+    /// says whether it does.
     ///
     /// # Safety
     /// * As for [`RawRLock::lock`], `me` is the calling thread, and does not hold the lock.
@@ -299,24 +301,35 @@ impl RawRLock {
     /// use polyproc_sys::robust::Thread;
     /// let (lock, me) = (RawRLock::new(), Thread::current());
     /// // SAFETY: a lock of this frame.
-    /// assert!(!unsafe { RawRLock::retake_as(me, &raw const lock, 2, 0) });
+    /// assert!(!unsafe { RawRLock::retake_as(me, &raw const lock, 2, 0, || unreachable!("it is free")) });
     /// // SAFETY: held just now.
     /// assert_eq!(unsafe { RawRLock::release_as(me, &raw const lock) }, (2, false));
     /// ```
     #[doc(hidden)]
-    pub unsafe fn retake_as(me: Thread, this: *const Self, levels: u32, deaths: u64) -> bool {
+    pub unsafe fn retake_as(
+        me: Thread,
+        this: *const Self,
+        levels: u32,
+        deaths: u64,
+        contended: impl FnOnce() -> Result<Locked, RawNotLocked>,
+    ) -> bool {
         // SAFETY: mapped by the caller's duty.
         let lock = unsafe { &*this };
-        // SAFETY: the caller's duty is the same. Without a deadline it fails only if others have written that it is held.
-        let _ = unsafe { Self::lock_as(me, this, Deadline::NEVER) };
-        let died = lock.lock.deaths() != deaths;
-        lock.depth.store(if died { RECOVERED } else { 0 } | levels & LEVELS, Relaxed);
-        died
+        // SAFETY: the caller's duty is the same.
+        let how = unsafe { Self::lock_or(me, this, contended) };
+        // Else somebody has had it in between, and was told: he has repaired it, or taken it as it is.
+        let unrepaired = if how.is_ok_and(|how| how.recovered) { levels & UNREPAIRED } else { 0 };
+        let told = unrepaired != 0 || lock.lock.deaths() != deaths;
+        lock.depth.store(if told { RECOVERED } else { 0 } | unrepaired | levels & LEVELS, Relaxed);
+        told
     }
 
-    /// When the last level is given up, its holder is told that it has to wake others; to be called by the holder.
+    /// When the last level is given up, its holder is told that it has to wake others.
+    ///
+    /// # Safety
+    /// * The calling thread holds the lock.
     #[doc(hidden)]
-    pub fn owe_wakes(&self) {
+    pub unsafe fn owe_wakes(&self) {
         self.depth.store(self.depth.load(Relaxed) | OWES, Relaxed);
     }
 
@@ -330,39 +343,60 @@ impl RawRLock {
         &self.lock
     }
 
-    /// The next holder is told of the death again, until [`RawRLock::make_consistent`]; to be called by the holder.
+    /// The next holder is told of the death again, until [`RawRLock::make_consistent`].
     ///
+    /// # Safety
+    /// * The calling thread holds the lock.
+    ///
+    /// # Examples
     /// ```
     /// use polyproc_sync::raw::RawRLock;
     /// let lock = RawRLock::new();
     /// // SAFETY: a lock of this frame.
     /// unsafe { RawRLock::try_lock(&raw const lock) }.unwrap();
-    /// lock.leave_unrepaired();
-    /// // SAFETY: as above; held by this thread.
+    /// // SAFETY: held by this thread.
+    /// unsafe { lock.leave_unrepaired() };
+    /// // SAFETY: as above.
     /// unsafe { RawRLock::unlock(&raw const lock) };
     /// // SAFETY: as above.
     /// assert!(unsafe { RawRLock::try_lock(&raw const lock) }.unwrap().recovered);
     /// # // SAFETY: as above.
     /// # unsafe { RawRLock::unlock(&raw const lock) };
     /// ```
-    pub fn leave_unrepaired(&self) {
+    pub unsafe fn leave_unrepaired(&self) {
         self.depth.store(self.depth.load(Relaxed) | UNREPAIRED, Relaxed);
     }
 
-    /// What the lock protects is whole again: neither this holder's further levels nor the next holder are told of the
-    /// death; to be called by the holder.
+    /// Whether the next holder will be told of a death again; exact for the holder.
     ///
+    /// ```
+    /// assert!(!polyproc_sync::raw::RawRLock::new().is_unrepaired());
+    /// ```
+    #[must_use]
+    pub fn is_unrepaired(&self) -> bool {
+        self.depth.load(Relaxed) & UNREPAIRED != 0
+    }
+
+    /// What the lock protects is whole again: neither this holder's further levels nor the next holder are told of the
+    /// death.
+    ///
+    /// # Safety
+    /// * The calling thread holds the lock.
+    ///
+    /// # Examples
     /// ```
     /// use polyproc_sync::raw::RawRLock;
     /// let lock = RawRLock::new();
     /// // SAFETY: a lock of this frame.
     /// unsafe { RawRLock::try_lock(&raw const lock) }.unwrap();
-    /// lock.leave_unrepaired();
-    /// lock.make_consistent();
+    /// // SAFETY: held by this thread.
+    /// unsafe { lock.leave_unrepaired() };
+    /// // SAFETY: as above.
+    /// unsafe { lock.make_consistent() };
     /// # // SAFETY: as above; held by this thread.
     /// # unsafe { RawRLock::unlock(&raw const lock) };
     /// ```
-    pub fn make_consistent(&self) {
+    pub unsafe fn make_consistent(&self) {
         self.depth.store(self.depth.load(Relaxed) & (LEVELS | OWES), Relaxed);
     }
 }
