@@ -288,7 +288,8 @@ impl Process {
 /// over all of those children; it ends when nobody waits.
 impl Waitable for Process {
     fn is_ready(&self) -> bool {
-        self.child.has_ended()
+        // The look ends a child that does not come to its work in time; its status may be held up, its end is not.
+        !self.child.is_going() || self.child.has_ended()
     }
 
     fn arm(&self, before: Option<u64>, _woken: bool) -> Armed {
