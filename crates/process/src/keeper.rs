@@ -1,7 +1,7 @@
 //! The thread that tells those who sleep for children that one has ended: futexes and descriptors are not waited for by
 //! one call.
 //!
-//! It runs while anybody waits, polls the children's pidfds, and is called by a byte in a pipe: a pipe for each change, so
+//! It runs while anybody waits, and has ended when the last one goes on. It polls the children's pidfds, and is called by a byte in a pipe: a pipe for each change, so
 //! that no caller blocks. A fork of this process has none, and starts its own.
 
 use crate::child::Child;
@@ -10,6 +10,7 @@ use polyproc_sys::{Deadline, poll};
 use std::io::{PipeWriter, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 static KEEPER: PerProcess<Keeper> = PerProcess::new();
@@ -18,7 +19,10 @@ static KEEPER: PerProcess<Keeper> = PerProcess::new();
 struct Keeper {
     /// One for each wait; those that have ended leave.
     watched: Vec<Arc<Child>>,
-    runs: bool,
+    /// The thread, while there is one to be had.
+    thread: Option<JoinHandle<()>>,
+    /// Which one it is: an earlier one ends when it sees that.
+    turn: u64,
     /// What calls the thread; `None` if it was called already, or has no pipe.
     bell: Option<PipeWriter>,
 }
@@ -38,11 +42,11 @@ const SLICE: Duration = Duration::from_millis(1);
 pub(crate) fn watch(child: &Arc<Child>) {
     let mut keeper = KEEPER.lock();
     keeper.watched.push(Arc::clone(child));
-    if keeper.runs {
+    if keeper.thread.is_some() {
         keeper.call();
     } else {
-        let name = "polyproc-keeper".to_owned();
-        keeper.runs = std::thread::Builder::new().name(name).stack_size(128 << 10).spawn(run).is_ok();
+        let (name, turn) = ("polyproc-keeper".to_owned(), keeper.turn);
+        keeper.thread = std::thread::Builder::new().name(name).stack_size(128 << 10).spawn(move || run(turn)).ok();
     }
 }
 
@@ -51,15 +55,21 @@ pub(crate) fn forget(child: &Arc<Child>) {
     let mut keeper = KEEPER.lock();
     let found = keeper.watched.iter().position(|c| Arc::ptr_eq(c, child));
     let gone = found.map(|at| keeper.watched.swap_remove(at));
+    let mut last = None;
     if keeper.watched.is_empty() {
+        last = keeper.thread.take();
+        keeper.turn += 1;
         keeper.call();
     }
     drop(keeper);
     drop(gone);
+    if let Some(thread) = last {
+        let _ = thread.join(); // it was called, and holds no lock: it does not take long
+    }
 }
 
-fn run() {
-    while let Some((children, reader)) = next_round() {
+fn run(turn: u64) {
+    while let Some((children, reader)) = next_round(turn) {
         let mut fds: Vec<_> = children.iter().map(|child| child.sentinel()).collect();
         fds.extend(reader.as_ref().map(AsFd::as_fd));
         let until = if reader.is_some() { Deadline::NEVER } else { Deadline::after(SLICE) };
@@ -74,13 +84,11 @@ fn run() {
 
 type Round = (Vec<Arc<Child>>, Option<std::io::PipeReader>);
 
-/// Whom to watch until the bell rings; `None` if nobody waits any more.
-fn next_round() -> Option<Round> {
+/// Whom to watch until the bell rings; `None` if nobody has waited since.
+fn next_round(turn: u64) -> Option<Round> {
     let mut keeper = KEEPER.lock();
-    keeper.runs = !keeper.watched.is_empty();
-    keeper.bell = None;
-    if !keeper.runs {
-        return None;
+    if keeper.turn != turn {
+        return None; // the bell is another's
     }
     let (reader, writer) = std::io::pipe().ok().unzip();
     keeper.bell = writer;

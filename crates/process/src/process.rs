@@ -285,10 +285,12 @@ impl Process {
 /// Ready when the child has ended, which [`Process::join`] then says at once.
 ///
 /// While a thread sleeps in [`wait_any`](polyproc_sync::wait_any()) for a child, another thread of this process watches
-/// over all of those children; it ends when nobody waits.
+/// over all of those children; it has ended when the last of them returns. A child that does not come to its work in time
+/// is ended within 100 ms.
 impl Waitable for Process {
     fn is_ready(&self) -> bool {
-        self.child.has_ended()
+        // The look ends a child that does not come to its work in time; its status may be held up, its end is not.
+        !self.child.is_going() || self.child.has_ended()
     }
 
     fn arm(&self, before: Option<u64>, _woken: bool) -> Armed {

@@ -5,6 +5,7 @@ mod common;
 use common::watchdog;
 use polyproc_process::{NotStarted, Process, ProcessError, init};
 use polyproc_shm::{Family, ShmError};
+use polyproc_sync::{Deadline, wait_any};
 use std::time::Duration;
 
 /// Set in children that do not call `init()`: what they do instead.
@@ -34,6 +35,11 @@ fn a_forgotten_init_is_an_error_on_both_sides() {
     let ProcessError::ChildDidNotStart { why, status, .. } = error else { panic!("{error}") };
     assert_eq!((why, status.map(|s| s.success())), (NotStarted::TimedOut, Some(false)));
     assert!(matches!(child.started(Duration::MAX), Err(ProcessError::ChildDidNotStart { .. })));
+
+    // Whoever waits for it among other things need not join it for that.
+    let child = Process::builder().env(FORGET, "and go on").handshake(short).spawn(|| {}, ()).unwrap();
+    assert_eq!(wait_any(&[&child], Deadline::NEVER), [0]);
+    assert!(matches!(child.join(), Err(ProcessError::ChildDidNotStart { why: NotStarted::TimedOut, .. })));
 
     // This one is killed by a stranger: nobody knows what it would have called.
     let child = Process::builder().env(FORGET, "and go on").handshake(Duration::MAX).spawn(|| {}, ()).unwrap();
