@@ -282,8 +282,9 @@ fn a_wait_for_a_state_says_of_any_death_in_between() {
                 let mut guard = condition.lock();
                 condition
                     .wait_while(&mut guard, || {
-                        sleeping.release().unwrap();
-                        !ready.try_acquire()
+                        let waits = !ready.try_acquire();
+                        sleeping.release().unwrap(); // what is made ready from here on, it sees the next time
+                        waits
                     })
                     .unwrap();
                 guard.recovered()
