@@ -143,7 +143,7 @@ in_lock 'lock: slow CAS without Acquire' $lock \
 in_lock 'lock: unlock without Release' $lock \
     's/swap\(free, Release\)/swap(free, Relaxed)/' two_threads_one_round
 in_lock 'lock: the unlocker does not look for waiters again' $lock \
-    '/asym::light\(\); \/\/ SYNC\(L2\)/{n;s/if .* \{/if true {/}' two_threads_one_round
+    '/asym::light\(\); \/\/ SYNC\(L2\)/{n;s/if .* \{/if false {/}' two_threads_one_round
 in_lock 'lock: the barrier does not order the unlocker' $barrier \
     '/fn light/,/^\}/s/fence\(.*\);//' two_threads_one_round
 in_lock 'lock: the waker does not fence' $lock \
