@@ -17,14 +17,15 @@ use std::sync::OnceLock;
 fn main() -> ExitCode {
     // The tick must not be what saves us.
     polyproc_sys::futex::set_tick(std::time::Duration::from_secs(60));
-    let long: [runner::Test<'_>; 1] = [("the_sweep", the_sweep)];
+    // Minutes each: for people.
+    let long: [runner::Test<'_>; 2] = [("the_sweep", the_sweep), ("registration", registration)];
     let tests: &[runner::Test<'_>] = &[
         ("a_block", a_block),
         ("a_run_of_spans", a_run_of_spans),
         ("a_new_slab", a_new_slab),
         ("unnamed_memory", unnamed_memory),
         ("a_claim", a_claim),
-        ("registration", registration),
+        ("registration_of_a_thread", registration_of_a_thread),
         ("a_function_is_entered", a_function_is_entered),
         ("an_object_is_shared", an_object_is_shared),
         ("a_handle_is_taken_and_dropped", a_handle_is_taken_and_dropped),
@@ -109,6 +110,27 @@ fn unnamed_memory() {
     nothing_stays("unnamed memory is made, grown and dropped", &|_| {
         let memory = SharedMemory::builder().growable(200).unnamed(100).unwrap();
         memory.grow(200).unwrap();
+    });
+}
+
+/// Of a process that is registered; most instructions of that one's registration only read `/proc`.
+fn registration_of_a_thread() {
+    let before = family().stats();
+    kill_at_every_instruction(Scenario {
+        name: "registration of a thread",
+        setup: &mut settle,
+        prepare: &|()| {
+            family().try_me().unwrap();
+        },
+        victim: &|()| {
+            family().participant().unwrap();
+        },
+        wake: None,
+        check: &mut |(), _| {
+            assert_eq!(family().reap().processes, 1);
+            assert_eq!((family().stats().processes, family().stats().participants), (1, before.participants));
+            "dead".into()
+        },
     });
 }
 
